@@ -1,0 +1,1 @@
+"""What runs denoising: ``local`` (torch, in the worker); later ``mlx`` and ``vllm``."""

@@ -1,0 +1,1 @@
+"""Formats: how segments become a prompt and canvas rows for one family of checkpoints, and back."""

@@ -1,0 +1,1 @@
+"""What the editor talks to. Knows LSP; knows no tensors."""

@@ -1,0 +1,5 @@
+"""``python -m lsp_server`` is ``lacuna``."""
+
+from lsp_server.cli import main
+
+main()

@@ -1,0 +1,72 @@
+"""HumanEval-Infilling's problems (github.com/openai/human-eval-infilling): gaps, and the tests of what fills them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+
+class BadProblems(ValueError):  # noqa: N818 - what it is about, not that it is an error
+    """The file is not one of problems; one sentence that names the line."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``prompt`` and ``suffix`` stand around the gap; ``test`` defines ``check``, which gets the ``entry_point``."""
+
+    task_id: str
+    prompt: str
+    suffix: str
+    canonical_solution: str
+    test: str
+    entry_point: str
+
+    def document(self, fill: str) -> str:
+        """The text with its gap filled."""
+        return self.prompt + fill + self.suffix
+
+    def program(self, document: str) -> str:
+        """Python source that runs to its end only if ``document``, the text with its gap filled, passes."""
+        return f"{document}\n{self.test}\ncheck({self.entry_point})\n"
+
+    def is_exact(self, document: str) -> bool:
+        """Whether ``document`` is what the gap was cut out of, but for white space at line ends."""
+        return _without_line_ends(document) == _without_line_ends(self.document(self.canonical_solution))
+
+
+def read_problems(path: Path, limit: int | None = None) -> list[Problem]:
+    """Read the first ``limit`` problems of ``path``, JSON Lines, gzip if its name ends in ``.gz``.
+
+    Raises :class:`BadProblems` and :class:`OSError`.
+    """
+    problems: list[Problem] = []
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        try:
+            for number, line in enumerate(file, 1):
+                if limit is not None and len(problems) >= limit:
+                    break
+                if line.strip():
+                    problems.append(_problem(line, f"{path}, line {number}"))
+        except (UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise BadProblems(f"{path} is damaged: {error}") from error
+    if not problems:
+        raise BadProblems(f"{path} holds no problems")
+    return problems
+
+
+def _problem(line: str, place: str) -> Problem:
+    try:
+        content = json.loads(line)
+    except ValueError as error:
+        raise BadProblems(f"{place}: not JSON ({error})") from error
+    names = [field.name for field in fields(Problem)]
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), str) for name in names):
+        raise BadProblems(f"{place}: needs the strings {', '.join(names)}")
+    return Problem(**{name: content[name] for name in names})
+
+
+def _without_line_ends(text: str) -> list[str]:
+    return [line.rstrip() for line in text.rstrip().split("\n")]

@@ -1,0 +1,177 @@
+"""``lacuna bench steps|infilling|latency``: what a model costs and what it is worth, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lsp_server.commands.errors import CommandError
+from lsp_server.worker_client import WorkerClient, WorkerError, WorkerUnavailable
+
+_T = TypeVar("_T")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("bench", help="measure a model: its steps, its fills, its answers while typing")
+    actions = parser.add_subparsers(title="benchmarks", metavar="BENCHMARK", required=True)
+    # No option of its own, not even --help: all of them are those of the process that it starts.
+    steps = actions.add_parser("steps", help="what a denoising step costs", prefix_chars="\0", add_help=False)
+    steps.add_argument("arguments", nargs="*")
+    steps.set_defaults(run=_steps)
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--model", type=Path, metavar="FOLDER", help="a checkpoint folder (default: the embedded one)")
+    common.add_argument("--json", action="store_true", help="print one JSON object")
+
+    infilling = actions.add_parser("infilling", parents=[common], help="how many gaps it fills so that tests pass")
+    infilling.add_argument("--data", type=Path, required=True, metavar="FILE.jsonl[.gz]", help="HumanEval-Infilling's")
+    infilling.add_argument("--limit", type=_positive, metavar="N", help="only the first N gaps")
+    infilling.add_argument("--gate", action="store_true", help="precision and coverage of confidence floors")
+    infilling.add_argument("--editor", action="store_true", help="as editors ask: the syntax's gap, and the filters")
+    infilling.add_argument("--max-tokens", type=_positive, default=64, metavar="N", help="of a gap (default: 64)")
+    infilling.add_argument("--candidates", type=_positive, default=1, metavar="N", help="take the surest (default: 1)")
+    infilling.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
+    infilling.add_argument("--test-limit", type=float, default=5.0, metavar="SECONDS", help="of one program")
+    infilling.set_defaults(run=_infilling)
+
+    latency = actions.add_parser("latency", parents=[common], help="how fast it answers somebody who types")
+    latency.add_argument("--keys", type=Path, metavar="FILE", help="recorded typing (default: one that comes along)")
+    latency.add_argument("--speed", type=float, default=1.0, metavar="X", help="type that many times as fast")
+    latency.set_defaults(run=_latency)
+
+
+def _steps(arguments: argparse.Namespace) -> int:
+    # Another process: this one never loads torch.
+    command = [sys.executable, "-P", "-m", "inference.bench.steps", *arguments.arguments]
+    try:
+        return 3 if (code := subprocess.call(command)) not in (0, 2) else code
+    except OSError as error:
+        raise CommandError(f"{sys.executable} cannot be started: {error.strerror}") from None
+
+
+def _infilling(arguments: argparse.Namespace) -> int:
+    from lsp_server.bench.infilling import EditorFiller, Filler, ModelFiller, Outcome, fill_all
+    from lsp_server.bench.problem import BadProblems, read_problems
+    from lsp_server.bench.report import infilling_report, infilling_tables
+
+    if sys.platform == "win32":
+        raise CommandError("the programs that a model writes cannot be limited on Windows; run it in WSL")
+    try:
+        problems = read_problems(arguments.data, arguments.limit)
+    except BadProblems as error:
+        raise CommandError(str(error)) from None
+    except OSError as error:
+        raise CommandError(f"{arguments.data} cannot be read: {error.strerror or error}") from None
+
+    async def fill(client: WorkerClient) -> list[Outcome]:
+        filler: Filler = ModelFiller(client, arguments.max_tokens, arguments.candidates, arguments.seed)
+        if arguments.editor:
+            filler = EditorFiller(client, arguments.candidates, arguments.seed)
+        with _progress("filling") as progress:
+            bar, passed = progress.add_task("pass@1", total=len(problems)), 0
+
+            def done(outcome: Outcome) -> None:
+                nonlocal passed
+                passed += outcome.passed
+                progress.update(bar, advance=1)
+                task = progress.tasks[bar]
+                progress.update(bar, description=f"pass@1 {passed / task.completed:.3f}")
+
+            return await fill_all(problems, filler, limit_s=arguments.test_limit, done=done)
+
+    outcomes, worker = _with_worker(arguments.model, fill)
+    report = worker | infilling_report(outcomes, gate=arguments.gate)
+    if arguments.json:
+        _print_json(report | {"outcomes": [asdict(outcome) for outcome in outcomes]})
+    else:
+        Console().print(f"{worker['model']} on {worker['device']}", infilling_tables(report), sep="\n")
+    return 0
+
+
+def _latency(arguments: argparse.Namespace) -> int:
+    from lsp_server.bench.recording import DEFAULT, BadRecording, read_recording
+    from lsp_server.bench.replay import Answer, Replay
+    from lsp_server.bench.report import latency_report, latency_table
+    from lsp_server.options import Options
+
+    path = arguments.keys or DEFAULT
+    try:
+        recording = read_recording(path)
+    except BadRecording as error:
+        raise CommandError(str(error)) from None
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {error.strerror or error}") from None
+    if not arguments.speed > 0:
+        raise CommandError("--speed must be greater than 0", exit_code=2)
+
+    async def type_again(client: WorkerClient) -> list[Answer]:
+        with _progress("typing") as progress:
+            bar = progress.add_task("typing", total=len(recording.keys))
+            replay = Replay(recording, client, Options(), speed=arguments.speed)
+            return await replay.run(lambda key: progress.update(bar, advance=1))
+
+    answers, worker = _with_worker(arguments.model, type_again)
+    report = worker | latency_report(len(recording.keys), answers)
+    if arguments.json:
+        _print_json(report)
+    else:
+        Console().print(f"{worker['model']} on {worker['device']}", latency_table(report), sep="\n")
+    return 0
+
+
+def _with_worker(model: Path | None, work: Callable[[WorkerClient], Awaitable[_T]]) -> tuple[_T, dict[str, str]]:
+    """Run ``work`` with a worker whose model is loaded; its result, and what worker that was."""
+    from lsp_server.commands.complete import wait_until_ready
+    from lsp_server.http_worker_client import HttpWorkerClient
+    from lsp_server.worker_spec import WorkerSpec
+
+    async def run() -> tuple[_T, dict[str, str]]:
+        client = HttpWorkerClient(WorkerSpec(model=model))
+        try:
+            await wait_until_ready(client, Console(stderr=True))
+            health = client.health
+            return await work(client), {"model": health.model, "engine": health.engine, "device": health.device}
+        except WorkerUnavailable as error:
+            raise CommandError(f"the worker cannot fill gaps: {error}") from None
+        except WorkerError as error:
+            raise CommandError(f"the worker refused: {error}") from None
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
+
+
+def _progress(what: str) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _print_json(report: dict[str, Any]) -> None:
+    """JSON knows no NaN: a figure of nothing is null."""
+    print(json.dumps(_finite(report), ensure_ascii=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number

@@ -1,0 +1,194 @@
+"""``lacuna complete FILE --at LINE:COL``: one gap filled from the shell, through the very code the editors use."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from inference.protocol import Health, InfillResult, Timings, Usage, WorkerState, encode
+from lsp_server.commands.canvas_view import CanvasView
+from lsp_server.commands.errors import CommandError
+from lsp_server.options import Options
+from lsp_server.snapshot import DocumentSnapshot
+from lsp_server.source_file import SourceFile, SourceFileError
+from lsp_server.suggestions.suggest import Suggestions, suggest
+from lsp_server.syntax.languages import language_id_of
+from lsp_server.worker_client import WorkerClient, WorkerError, WorkerUnavailable
+
+CANDIDATES = 4
+"""Denoised side by side; the most confident one that passes the filters is taken."""
+
+DEADLINE_MS = 30_000
+"""Nobody types meanwhile, so a slow machine may take its time."""
+
+LOAD_LIMIT_S = 300.0
+"""How long to wait for a worker that is still loading its model."""
+
+
+_NOT_ASKED = InfillResult(
+    choices=(),
+    usage=Usage(prompt_tokens=0, cached_tokens=0, canvas_tokens=0, denoising_steps=0),
+    timings_ms=Timings(queue=0, encode=0, denoise=0, total=0),
+    model="",
+    engine="",
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("complete", help="fill the gap at a position of a file")
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--at", required=True, metavar="LINE:COL", help="1-based; columns are Unicode code points")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--visual", action="store_true", help="show the canvas denoising, step by step")
+    parser.add_argument("--write", action="store_true", help="write the fill into the file")
+    parser.add_argument(
+        "--model", type=Path, metavar="FOLDER", help="a checkpoint folder (default: the embedded model)"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="repeatable noise")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fill one gap; print it, and write it if asked."""
+    try:
+        source = SourceFile.read(arguments.file)
+    except SourceFileError as error:
+        raise CommandError(str(error)) from None
+    offset = _offset(source, arguments.at)
+    snapshot = DocumentSnapshot(
+        uri=arguments.file.resolve().as_uri(), version=0, language_id=language_id_of(source.path), text=source.text
+    )
+    found = asyncio.run(_fill(snapshot, offset, arguments))
+    if arguments.json:
+        print(json.dumps(_as_json(found, source.text), ensure_ascii=False))
+    elif found.items and not arguments.visual:
+        print(found.items[0].text)
+    if not found.items:
+        print(f"lacuna: nothing to suggest at {arguments.at}: {found.silence}", file=sys.stderr)
+    elif arguments.write:
+        best = found.items[0]
+        try:
+            source.write(source.text[: best.start_offset] + best.text + source.text[best.end_offset :])
+        except SourceFileError as error:
+            raise CommandError(str(error)) from None
+    return 0
+
+
+async def _fill(snapshot: DocumentSnapshot, offset: int, arguments: argparse.Namespace) -> Suggestions:
+    # Asked for by name, so even a doubtful fill is shown, with its confidence; as-you-type ghost text has a floor.
+    options = Options(confidence_floor=0.0, deadline_ms=DEADLINE_MS, candidates=CANDIDATES)
+    from lsp_server.http_worker_client import HttpWorkerClient  # httpx costs 0.1 s, and --help needs none
+    from lsp_server.worker_spec import WorkerSpec
+
+    client: WorkerClient = HttpWorkerClient(WorkerSpec(model=arguments.model))
+    console = Console(stderr=arguments.json)
+    try:
+        await wait_until_ready(client, Console(stderr=True))
+        if not arguments.visual:
+            return await suggest(snapshot, offset, client=client, options=options, invoked=True, seed=arguments.seed)
+        view = CanvasView(f"{arguments.file}:{arguments.at}", snapshot.text[:offset], snapshot.text[offset:])
+        with Live(view.waiting(), console=console, auto_refresh=False) as live:
+            found = await suggest(
+                snapshot,
+                offset,
+                client=client,
+                options=options,
+                invoked=True,
+                seed=arguments.seed,
+                on_draft=lambda draft: live.update(view.draft(draft), refresh=True),
+            )
+            best = found.items[0].text if found.items else ""
+            live.update(view.done(best, _note(found)), refresh=True)
+        return found
+    except WorkerUnavailable as error:
+        raise CommandError(f"the worker cannot fill gaps: {error}") from None
+    except WorkerError as error:
+        raise CommandError(f"the worker refused: {error}") from None
+    finally:
+        await client.close()
+
+
+async def wait_until_ready(client: WorkerClient, console: Console) -> None:
+    """Start or attach, and wait until the model is loaded. Raises CommandError when it never will be."""
+    settled = asyncio.Event()
+
+    def heard(health: Health) -> None:
+        if health.state in (WorkerState.READY, WorkerState.ERROR):
+            settled.set()
+        status.update(f"{health.message or health.state.value} {health.progress:.0%}")
+
+    with console.status("starting the worker") as status:
+        client.on_health(heard)
+        await client.start()
+        if client.health.state not in (WorkerState.READY, WorkerState.ERROR):
+            try:
+                await asyncio.wait_for(settled.wait(), LOAD_LIMIT_S)
+            except TimeoutError:
+                raise CommandError(
+                    f"the worker is still {client.health.state.value} after {LOAD_LIMIT_S:.0f} s; "
+                    "`lacuna worker logs` tells more"
+                ) from None
+    if client.health.state is WorkerState.ERROR:
+        raise CommandError(client.health.message)
+
+
+def _offset(source: SourceFile, at: str) -> int:
+    """Offset of a 1-based LINE:COL. Raises CommandError when it is not one, or not in the file."""
+    match = re.fullmatch(r"(\d+):(\d+)", at)
+    if not match or "0" in match.groups():
+        raise CommandError(f"--at {at!r} is not LINE:COL, both counted from 1", exit_code=2)
+    line, column = int(match[1]), int(match[2])
+    lines = re.split(r"\r\n|\n|\r", source.text)
+    if line > len(lines):
+        raise CommandError(f"--at {at}: {source.path} has {len(lines)} lines", exit_code=2)
+    if column > len(lines[line - 1]) + 1:
+        raise CommandError(f"--at {at}: line {line} of {source.path} has {len(lines[line - 1])} columns", exit_code=2)
+    starts = [0, *(match.end() for match in re.finditer(r"\r\n|\n|\r", source.text))]
+    return starts[line - 1] + column - 1
+
+
+def _position(text: str, offset: int) -> dict[str, int]:
+    ends = [match.end() for match in re.finditer(r"\r\n|\n|\r", text[:offset])]
+    return {"line": len(ends) + 1, "column": offset - (ends[-1] if ends else 0) + 1}
+
+
+def _note(found: Suggestions) -> str:
+    if not found.items or found.result is None:
+        return f"nothing to suggest: {found.silence}"
+    usage, timings = found.result.usage, found.result.timings_ms
+    return (
+        f"confidence {found.items[0].confidence:.2f} · {usage.denoising_steps} steps · "
+        f"{timings.total:.0f} ms · {found.result.model}"
+    )
+
+
+def _as_json(found: Suggestions, text: str) -> dict[str, Any]:
+    body = encode(found.result or _NOT_ASKED)
+    return {
+        "choices": [
+            {
+                "fills": [
+                    {
+                        "text": item.text,
+                        "range": {
+                            "start": _position(text, item.start_offset),
+                            "end": _position(text, item.end_offset),
+                        },
+                    }
+                ],
+                "confidence": item.confidence,
+                "finish_reason": item.finish_reason.value,
+            }
+            for item in found.items
+        ],
+        **{name: body[name] for name in ("usage", "timings_ms", "model", "engine")},
+    }

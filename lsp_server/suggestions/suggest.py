@@ -1,0 +1,105 @@
+"""The one way from a cursor to text that may be shown; the editors and ``lacuna complete`` both take it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inference.protocol import Choice, Draft, FinishReason, InfillRequest, InfillResult, Segment
+from lsp_server.canvas import Budget, segments
+from lsp_server.options import Options
+from lsp_server.snapshot import DocumentSnapshot
+from lsp_server.suggestions.exclusions import why_excluded
+from lsp_server.suggestions.filters import check
+from lsp_server.suggestions.site import Site
+from lsp_server.syntax.gaps import Gap, find_gap
+from lsp_server.syntax.languages import model_language_id
+from lsp_server.syntax.trees import SyntaxTrees
+from lsp_server.worker_client import WorkerClient
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Text to stand between two str offsets of the snapshot, which are equal for a plain insertion."""
+
+    text: str
+    start_offset: int
+    end_offset: int
+    confidence: float
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """What came of one cursor: ``items`` best first, or none and ``silence`` says why.
+
+    ``gap`` and ``result`` are None when there was nothing to ask the model.
+    """
+
+    items: tuple[Suggestion, ...] = ()
+    silence: str = ""
+    gap: Gap | None = None
+    result: InfillResult | None = None
+
+
+async def suggest(
+    snapshot: DocumentSnapshot,
+    offset: int,
+    *,
+    client: WorkerClient,
+    options: Options,
+    invoked: bool = False,
+    seed: int | None = None,
+    on_draft: Callable[[Draft], None] | None = None,
+    trees: SyntaxTrees | None = None,
+) -> Suggestions:
+    """Find the gap at ``offset``, have it filled, check the fills.
+
+    ``invoked`` says that the user asked. ``trees`` keeps syntax trees between calls. ``on_draft`` sees every denoising
+    step. Raises what :meth:`lsp_server.worker_client.WorkerClient.infill` raises.
+    """
+    if silence := why_excluded(snapshot, options):
+        return Suggestions(silence=silence)
+    tree = (trees or SyntaxTrees()).around(snapshot, offset)
+    gap = find_gap(snapshot, offset, tree, invoked=invoked)
+    if gap is None:
+        return Suggestions(silence="there is no gap here")
+    asked = segments(snapshot, gap, Budget(options.prefix_characters, options.suffix_characters))
+    request = InfillRequest(
+        segments=asked,
+        language_id=model_language_id(snapshot.language_id, snapshot.uri),
+        document=hashlib.sha256(snapshot.uri.encode("utf-8", "surrogatepass")).hexdigest()[:16],
+        n=options.candidates,
+        deadline_ms=options.deadline_ms,
+        seed=_seed_of(asked) if seed is None else seed,
+        stream=on_draft is not None,
+    )
+    result = await client.infill(request, on_draft)
+    return _checked(result, Site(snapshot, gap, tree), options)
+
+
+def _seed_of(asked: tuple[Segment, ...]) -> int:
+    """The same text gets the same suggestion: asking twice must not make ghost text flicker."""
+    return int.from_bytes(hashlib.sha256(repr(asked).encode("utf-8", "surrogatepass")).digest()[:6], "big")
+
+
+def _checked(result: InfillResult, site: Site, options: Options) -> Suggestions:
+    floor = result.confidence_floor if options.confidence_floor is None else options.confidence_floor
+    items: dict[str, Suggestion] = {}
+    silence = "the model has nothing to add"
+    for choice in result.choices:
+        if choice.confidence < floor:
+            silence = f"confidence {choice.confidence:.2f} is below {floor:.2f}"
+            continue
+        text, reason = check(_fill(choice), site)
+        if not text:
+            silence = f"dropped: {reason}"
+            continue
+        text = text.replace("\n", site.snapshot.line_ending)
+        items.setdefault(text, Suggestion(text, site.gap.start, site.gap.end, choice.confidence, choice.finish_reason))
+    return Suggestions(tuple(items.values()), "" if items else silence, site.gap, result)
+
+
+def _fill(choice: Choice) -> str:
+    return choice.fills[0].text if choice.fills else ""

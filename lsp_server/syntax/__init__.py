@@ -1,0 +1,1 @@
+"""tree-sitter: languages, trees, and the gap at the cursor. No pygls, no asyncio."""

@@ -1,0 +1,102 @@
+"""A worker client that obeys the Protocol and says what a script tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from inference.protocol import (
+    Choice,
+    Draft,
+    ErrorCode,
+    Fill,
+    FinishReason,
+    Health,
+    InfillRequest,
+    InfillResult,
+    Timings,
+    Usage,
+    WorkerState,
+)
+from lsp_server.lifecycle_error import LifecycleError
+from lsp_server.worker_client import WorkerError, WorkerUnavailable
+
+
+@dataclass(frozen=True)
+class Script:
+    """``hold``: every request waits until released. ``error``: the code of an error answer. ``stuck``: no restart."""
+
+    fills: tuple[str, ...] = ("42",)
+    confidence: float = 0.9
+    confidence_floor: float = 0.2
+    state: str = "ready"
+    hold: bool = False
+    error: str = ""
+    stuck: bool = False
+
+
+class ScriptedClient:
+    """``heard`` is told "infill", "cancelled", "answered", "start" and "close" as they happen."""
+
+    def __init__(self, script: Script, heard: Callable[[str, InfillRequest | None], None] = lambda *_: None) -> None:
+        self.script = script
+        self.requests: list[InfillRequest] = []
+        self.gate = asyncio.Semaphore(0)
+        self._heard = heard
+        self._listeners: list[Callable[[Health], None]] = []
+        self._health = Health(state=WorkerState(script.state), model="fake", engine="script", device="cpu")
+
+    @property
+    def health(self) -> Health:
+        return self._health
+
+    def on_health(self, listener: Callable[[Health], None]) -> None:
+        self._listeners.append(listener)
+
+    def become(self, state: str, message: str = "") -> None:
+        self._health = replace(self._health, state=WorkerState(state), message=message)
+        for listener in self._listeners:
+            listener(self._health)
+
+    async def start(self) -> None:
+        self._heard("start", None)
+
+    async def restart(self) -> None:
+        if self.script.stuck:
+            raise LifecycleError("the old worker does not stop")
+        self._heard("start", None)
+        self.become("ready")
+
+    async def infill(self, request: InfillRequest, on_draft: Callable[[Draft], None] | None = None) -> InfillResult:
+        self.requests.append(request)
+        if self._health.state is not WorkerState.READY:
+            raise WorkerUnavailable(self._health)
+        self._heard("infill", request)
+        if self.script.hold:
+            try:
+                await self.gate.acquire()
+            except asyncio.CancelledError:
+                self._heard("cancelled", request)
+                raise
+        if self.script.error:
+            raise WorkerError(ErrorCode(self.script.error), "as the script says")
+        if on_draft:
+            on_draft(Draft(1, 2, self.script.fills[:1]))
+        self._heard("answered", request)
+        return self.result()
+
+    def result(self) -> InfillResult:
+        return InfillResult(
+            choices=tuple(
+                Choice((Fill(text),), self.script.confidence, FinishReason.GAP_END) for text in self.script.fills
+            ),
+            usage=Usage(prompt_tokens=10, cached_tokens=0, canvas_tokens=16, denoising_steps=4),
+            timings_ms=Timings(queue=0, encode=1, denoise=2, total=3),
+            model="fake",
+            engine="script",
+            confidence_floor=self.script.confidence_floor,
+        )
+
+    async def close(self) -> None:
+        self._heard("close", None)

@@ -1,0 +1,122 @@
+"""Imports go downwards only, and the editor's process never loads what the GPU needs. Proven on the syntax trees."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(path for room in ("lsp_server", "inference") for path in (ROOT / room).rglob("*.py"))
+
+HEAVY = {"torch", "transformers", "safetensors", "tokenizers", "numpy"}
+EDITOR_LIBRARIES = {"pygls", "lsprotocol"}
+
+# What each place must never import (prefixes of dotted names). Absences are the architecture.
+FORBIDDEN = {
+    "inference": {"lsp_server", *EDITOR_LIBRARIES},
+    "inference/protocol.py": {"inference", *HEAVY},
+    "inference/app.py": {"torch", "transformers", "inference.engines.local", "tree_sitter"},
+    "inference/scheduler.py": {"torch", "transformers", "inference.engines.local", "tree_sitter"},
+    "inference/engines/base.py": {"torch", "transformers"},
+    "inference/denoising.py": {
+        "transformers",
+        "inference.models.diffusion_gemma",
+        "inference.engines",
+        "inference.app",
+    },
+    "inference/samplers.py": {"transformers", "inference.engines", "inference.models"},
+    "inference/stopping.py": {"transformers", "inference.engines", "inference.models"},
+    "inference/canvas.py": {"transformers", "inference.engines", "inference.models"},
+    "inference/formats": {"inference.app", "inference.scheduler", "inference.models", "tree_sitter"},
+    "inference/models": {"inference.app", "inference.scheduler", "inference.engines", "inference.formats"},
+    "inference/bench": {"inference.app", "inference.scheduler", "inference.engines", "inference.formats"},
+    "lsp_server": {
+        *HEAVY,
+        "inference.app",
+        "inference.bench",
+        "inference.engines",
+        "inference.models",
+        "inference.scheduler",
+    },
+    "lsp_server/positions.py": {*EDITOR_LIBRARIES, "asyncio", "lsp_server.server", "lsp_server.features"},
+    "lsp_server/snapshot.py": {*EDITOR_LIBRARIES, "asyncio", "lsp_server.server", "lsp_server.features"},
+    "lsp_server/canvas.py": {*EDITOR_LIBRARIES, "asyncio", "lsp_server.server", "lsp_server.features"},
+    "lsp_server/syntax": {*EDITOR_LIBRARIES, "asyncio", "lsp_server.server", "lsp_server.features", "httpx"},
+    "lsp_server/suggestions": {*EDITOR_LIBRARIES, "lsp_server.server", "lsp_server.features", "httpx"},
+    "lsp_server/features": {"lsp_server.cli", "lsp_server.commands", "httpx"},
+    "lsp_server/lifecycle.py": {*EDITOR_LIBRARIES, "lsp_server.server", "lsp_server.features"},
+    "lsp_server/server.py": {"lsp_server.cli", "lsp_server.commands"},
+}
+
+# transformers is slow to import and changes often: only these know it.
+TRANSFORMERS_ROOMS = (
+    "inference/models/",
+    "inference/checkpoint.py",
+    "inference/formats/",
+    "inference/training/",
+    "inference/bench/",  # it measures transformers itself
+)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at any depth in it, by its absolute dotted name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} uses a relative import"
+            assert node.module
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def starts_with(module: str, prefix: str) -> bool:
+    return module == prefix or module.startswith(prefix + ".")
+
+
+def inside(path: Path, place: str) -> bool:
+    relative = path.relative_to(ROOT).as_posix()
+    return relative == place or relative.startswith(place + "/")
+
+
+@pytest.mark.parametrize("place", FORBIDDEN)
+def test_imports_go_downwards_only(place: str) -> None:
+    assert (ROOT / place).exists(), f"{place} is gone; mend this table"
+    broken = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in SOURCES
+        if inside(path, place)
+        for module in imports(path)
+        for prefix in FORBIDDEN[place]
+        if starts_with(module, prefix)
+    ]
+    assert not broken
+
+
+def test_only_the_rooms_that_may_import_transformers() -> None:
+    broken = [
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        if any(starts_with(module, "transformers") for module in imports(path))
+        and not path.relative_to(ROOT).as_posix().startswith(TRANSFORMERS_ROOMS)
+    ]
+    assert not broken
+
+
+def test_the_shared_module_is_standard_library_only() -> None:
+    names = {module.split(".")[0] for module in imports(ROOT / "inference/protocol.py")}
+    assert names <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("module", ["lsp_server.cli", "lsp_server.server", "inference.protocol"])
+def test_importing_it_loads_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "lsp_server" in loaded or "inference" in loaded
+    assert not loaded & HEAVY
