@@ -1,7 +1,6 @@
 """Ghost text in a real Neovim: typed, shown, accepted, and never stale."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,11 @@ from tests.e2e.neovim import NVIM, Neovim
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(NVIM is None and sys.platform != "linux", reason="no nvim")]
 
 Start = Callable[..., Neovim]
+
+SHELF = "items = {'book': 2}\ntotal = sum(items.values())\n"
+OPENINGS = [
+    f"{name} = " for name in ("count", "name", "value", "index", "result", "first", "last", "self", "text", "key")
+]
 
 
 def scripted(**script: object) -> list[str]:
@@ -114,24 +118,18 @@ def test_a_secret_file_stays_silent_and_says_why(start: Start) -> None:
     assert neovim.ghost == ""
 
 
-@pytest.fixture
-def real_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The command of the real server; its worker, in a room of its own, ends with the test."""
-    monkeypatch.setenv("LACUNA_RUNTIME_DIR", str(tmp_path / "run"))
-    monkeypatch.setenv("LACUNA_LOG_DIR", str(tmp_path / "log"))
-    lacuna = [sys.executable, "-m", "lsp_server"]
-    yield [*lacuna, "serve", "--stdio", "--log-file", str(tmp_path / "serve.log")]
-    subprocess.run([*lacuna, "worker", "stop"], timeout=60, check=False, capture_output=True)
-
-
 @pytest.mark.timeout(600)
-def test_the_embedded_model_answers(start: Start, real_worker: list[str]) -> None:
-    before = "def total(items):\n    count = 0\n    for item in items:\n        count += 1\n    return "
-    neovim = start("a.py", before, real_worker, confidenceFloor=0, deadlineMs=60_000)
+def test_the_embedded_model_is_seen_and_accepted(start: Start, real_server: list[str]) -> None:
+    """What a weak model says is its own affair, and often nothing; that it is shown and accepted whole is ours."""
+    neovim = start("a.py", SHELF, real_server, confidenceFloor=0, deadlineMs=60_000)
     neovim.until(lambda: neovim.lua("local s = _G.status[#_G.status] return s and s.state == 'ready'"), limit_s=300)
-    neovim.type("GA")
-    neovim.until(lambda: neovim.lua("return _G.answered > 0"), limit_s=120)
-    neovim.lua("vim.wait(100)")
-    if shown := neovim.ghost:  # what a model says is its own affair; that it arrives whole is ours
-        neovim.accept()
-        neovim.until(lambda: neovim.text == before + shown)
+    for line in OPENINGS:
+        answered = neovim.lua("return _G.answered")
+        neovim.type(f"<Esc>Go{line}")
+        neovim.until(lambda before=answered: neovim.lua("return _G.answered") > before, limit_s=120)
+        neovim.lua("vim.wait(300)")
+        if shown := neovim.ghost:
+            neovim.accept()
+            neovim.until(lambda typed=line, fill=shown: neovim.text.endswith(typed + fill))
+            return
+    pytest.fail(f"not one of {len(OPENINGS)} lines got a suggestion")

@@ -77,11 +77,16 @@ class Editor:
 
 @contextlib.asynccontextmanager
 async def editor(
-    encodings: tuple[str, ...] = ("utf-16",), options: Any = None, name: str = "test", **script: Any
+    encodings: tuple[str, ...] = ("utf-16",),
+    options: Any = None,
+    name: str = "test",
+    command: list[str] | None = None,
+    **script: Any,
 ) -> AsyncIterator[Editor]:
+    """An initialized editor; ``command`` starts another server than the scripted one."""
     client = make_test_lsp_client()
     one = Editor(client)
-    command = [sys.executable, "-m", "tests.support.scripted_server", json.dumps(script)]
+    command = command or [sys.executable, "-m", "tests.support.scripted_server", json.dumps(script)]
     await client.start_io(*command, cwd=str(ROOT))
     general = types.GeneralClientCapabilities(position_encodings=[types.PositionEncodingKind(e) for e in encodings])
     params = types.InitializeParams(

@@ -55,8 +55,9 @@ def animate(pictures: list[RenderableType]) -> str:
         start = index * FRAME_S / total
         end = 1.0 if index == len(drawn) - 1 else (index + 1) * FRAME_S / total
         times = f"0;{start:.4f};{end:.4f};1" if index else f"0;0;{end:.4f};1"
+        still = "visible" if index == len(drawn) - 1 else "hidden"  # for viewers that do not animate
         frames.append(
-            f'<g visibility="hidden"><animate attributeName="visibility" dur="{total:.2f}s" repeatCount="indefinite" '
+            f'<g visibility="{still}"><animate attributeName="visibility" dur="{total:.2f}s" repeatCount="indefinite" '
             f'calcMode="discrete" keyTimes="{times}" values="hidden;visible;hidden;hidden"/>{body}</g>'
         )
     width = COLUMNS * CELL + 24
