@@ -108,6 +108,8 @@ async def _fill(snapshot: DocumentSnapshot, offset: int, arguments: argparse.Nam
             )
             best = found.items[0].text if found.items else ""
             live.update(view.done(best, _note(found)), refresh=True)
+        if not console.is_terminal:
+            console.print()  # rich ends the last picture without a line break there
         return found
     except WorkerUnavailable as error:
         raise CommandError(f"the worker cannot fill gaps: {error}") from None
