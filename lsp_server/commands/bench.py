@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lsp_server.commands.errors import CommandError
-from lsp_server.worker_client import WorkerClient, WorkerError, WorkerUnavailable
+from lsp_server.commands.ready_worker import ready_worker
+from lsp_server.worker_client import WorkerClient
 
 _T = TypeVar("_T")
 
@@ -133,22 +134,11 @@ def _latency(arguments: argparse.Namespace) -> int:
 
 def _with_worker(model: Path | None, work: Callable[[WorkerClient], Awaitable[_T]]) -> tuple[_T, dict[str, str]]:
     """Run ``work`` with a worker whose model is loaded; its result, and what worker that was."""
-    from lsp_server.commands.complete import wait_until_ready
-    from lsp_server.http_worker_client import HttpWorkerClient
-    from lsp_server.worker_spec import WorkerSpec
 
     async def run() -> tuple[_T, dict[str, str]]:
-        client = HttpWorkerClient(WorkerSpec(model=model))
-        try:
-            await wait_until_ready(client, Console(stderr=True))
+        async with ready_worker(model) as client:
             health = client.health
             return await work(client), {"model": health.model, "engine": health.engine, "device": health.device}
-        except WorkerUnavailable as error:
-            raise CommandError(f"the worker cannot fill gaps: {error}") from None
-        except WorkerError as error:
-            raise CommandError(f"the worker refused: {error}") from None
-        finally:
-            await client.close()
 
     return asyncio.run(run())
 

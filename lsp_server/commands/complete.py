@@ -7,30 +7,29 @@ import asyncio
 import json
 import re
 import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 
-from inference.protocol import Health, InfillResult, Timings, Usage, WorkerState, encode
+from inference.protocol import InfillResult, Timings, Usage, encode
 from lsp_server.commands.canvas_view import CanvasView
 from lsp_server.commands.errors import CommandError
+from lsp_server.commands.ready_worker import ready_worker
 from lsp_server.options import Options
 from lsp_server.snapshot import DocumentSnapshot
 from lsp_server.source_file import SourceFile, SourceFileError
 from lsp_server.suggestions.suggest import Suggestions, suggest
 from lsp_server.syntax.languages import language_id_of
-from lsp_server.worker_client import WorkerClient, WorkerError, WorkerUnavailable
 
 CANDIDATES = 4
 """Denoised side by side; the most confident one that passes the filters is taken."""
 
 DEADLINE_MS = 30_000
 """Nobody types meanwhile, so a slow machine may take its time."""
-
-LOAD_LIMIT_S = 300.0
-"""How long to wait for a worker that is still loading its model."""
 
 
 _NOT_ASKED = InfillResult(
@@ -86,61 +85,24 @@ def run(arguments: argparse.Namespace) -> int:
 async def _fill(snapshot: DocumentSnapshot, offset: int, arguments: argparse.Namespace) -> Suggestions:
     # Asked for by name, so even a doubtful fill is shown, with its confidence; as-you-type ghost text has a floor.
     options = Options(confidence_floor=0.0, deadline_ms=DEADLINE_MS, candidates=CANDIDATES)
-    from lsp_server.http_worker_client import HttpWorkerClient  # httpx costs 0.1 s, and --help needs none
-    from lsp_server.worker_spec import WorkerSpec
+    async with ready_worker(arguments.model) as client:
+        ask = partial(suggest, snapshot, offset, client=client, options=options, invoked=True, seed=arguments.seed)
+        return await (_drawn(ask, snapshot, offset, arguments) if arguments.visual else ask())
 
-    client: WorkerClient = HttpWorkerClient(WorkerSpec(model=arguments.model))
+
+async def _drawn(
+    ask: Callable[..., Awaitable[Suggestions]], snapshot: DocumentSnapshot, offset: int, arguments: argparse.Namespace
+) -> Suggestions:
+    """Show the canvas denoising; where JSON has the standard output, on stderr."""
     console = Console(stderr=arguments.json)
-    try:
-        await wait_until_ready(client, Console(stderr=True))
-        if not arguments.visual:
-            return await suggest(snapshot, offset, client=client, options=options, invoked=True, seed=arguments.seed)
-        view = CanvasView(f"{arguments.file}:{arguments.at}", snapshot.text[:offset], snapshot.text[offset:])
-        with Live(view.waiting(), console=console, auto_refresh=False) as live:
-            found = await suggest(
-                snapshot,
-                offset,
-                client=client,
-                options=options,
-                invoked=True,
-                seed=arguments.seed,
-                on_draft=lambda draft: live.update(view.draft(draft), refresh=True),
-            )
-            best = found.items[0].text if found.items else ""
-            live.update(view.done(best, _note(found)), refresh=True)
-        if not console.is_terminal:
-            console.print()  # rich ends the last picture without a line break there
-        return found
-    except WorkerUnavailable as error:
-        raise CommandError(f"the worker cannot fill gaps: {error}") from None
-    except WorkerError as error:
-        raise CommandError(f"the worker refused: {error}") from None
-    finally:
-        await client.close()
-
-
-async def wait_until_ready(client: WorkerClient, console: Console) -> None:
-    """Start or attach, and wait until the model is loaded. Raises CommandError when it never will be."""
-    settled = asyncio.Event()
-
-    def heard(health: Health) -> None:
-        if health.state in (WorkerState.READY, WorkerState.ERROR):
-            settled.set()
-        status.update(f"{health.message or health.state.value} {health.progress:.0%}")
-
-    with console.status("starting the worker") as status:
-        client.on_health(heard)
-        await client.start()
-        if client.health.state not in (WorkerState.READY, WorkerState.ERROR):
-            try:
-                await asyncio.wait_for(settled.wait(), LOAD_LIMIT_S)
-            except TimeoutError:
-                raise CommandError(
-                    f"the worker is still {client.health.state.value} after {LOAD_LIMIT_S:.0f} s; "
-                    "`lacuna worker logs` tells more"
-                ) from None
-    if client.health.state is WorkerState.ERROR:
-        raise CommandError(client.health.message)
+    view = CanvasView(f"{arguments.file}:{arguments.at}", snapshot.text[:offset], snapshot.text[offset:])
+    with Live(view.waiting(), console=console, auto_refresh=False) as live:
+        found = await ask(on_draft=lambda draft: live.update(view.draft(draft), refresh=True))
+        best = found.items[0].text if found.items else ""
+        live.update(view.done(best, _note(found)), refresh=True)
+    if not console.is_terminal:
+        console.print()  # rich ends the last picture without a line break there
+    return found
 
 
 def _offset(source: SourceFile, at: str) -> int:

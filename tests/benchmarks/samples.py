@@ -10,26 +10,23 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lsp_server.commands.complete import CANDIDATES, DEADLINE_MS, wait_until_ready
-from lsp_server.http_worker_client import HttpWorkerClient
+from lsp_server.commands.complete import CANDIDATES, DEADLINE_MS
+from lsp_server.commands.ready_worker import ready_worker
 from lsp_server.options import Options
 from lsp_server.positions import Encoding
 from lsp_server.snapshot import DocumentSnapshot
 from lsp_server.source_file import SourceFile
 from lsp_server.suggestions.suggest import Suggestions, suggest
 from lsp_server.syntax.languages import language_id_of
-from lsp_server.worker_spec import WorkerSpec
 
 FOLDER = Path(__file__).parent.parent / "data/samples"
 
 
 async def fill_all(samples: list[dict[str, str]]) -> list[Suggestions]:
     """Fill each sample's gap as ``lacuna complete --seed 0`` does."""
-    client = HttpWorkerClient(WorkerSpec())
     options = Options(confidence_floor=0.0, deadline_ms=DEADLINE_MS, candidates=CANDIDATES)
-    try:
-        await wait_until_ready(client, Console(stderr=True))
-        found = []
+    found = []
+    async with ready_worker(None) as client:
         for sample in samples:
             source = SourceFile.read(FOLDER / sample["file"])
             uri, language = source.path.as_uri(), language_id_of(source.path)
@@ -37,9 +34,7 @@ async def fill_all(samples: list[dict[str, str]]) -> list[Suggestions]:
             line, column = map(int, sample["at"].split(":"))
             offset = snapshot.lines.offset(line - 1, column - 1, Encoding.UTF32)
             found.append(await suggest(snapshot, offset, client=client, options=options, invoked=True, seed=0))
-        return found
-    finally:
-        await client.close()
+    return found
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from pytest_lsp.client import LanguageClient, make_test_lsp_client
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 30
 EVENTS = ("lacuna/status", "lacuna/draft", *(f"fake/{name}" for name in ("infill", "cancelled", "answered", "start")))
-URI = "file:///work/a.py"
+URI = "file:///project/a.py"
 
 
 class Editor:

@@ -14,13 +14,11 @@ from rich.terminal_theme import MONOKAI
 
 from inference.protocol import Draft
 from lsp_server.commands.canvas_view import CanvasView
-from lsp_server.commands.complete import wait_until_ready
-from lsp_server.http_worker_client import HttpWorkerClient
+from lsp_server.commands.ready_worker import ready_worker
 from lsp_server.options import Options
 from lsp_server.snapshot import DocumentSnapshot
 from lsp_server.source_file import SourceFile
 from lsp_server.suggestions.suggest import suggest
-from lsp_server.worker_spec import WorkerSpec
 
 COLUMNS, CELL, LINE = 100, 8.4, 18
 FRAME_S, HOLD_S = 0.45, 3.0
@@ -72,15 +70,11 @@ async def record(snapshot: DocumentSnapshot, name: str, offset: int, seed: int) 
     """The pictures of one gap being filled by the default model."""
     view = CanvasView(name, snapshot.text[:offset], snapshot.text[offset:])
     drafts: list[Draft] = []
-    client = HttpWorkerClient(WorkerSpec())
-    try:
-        await wait_until_ready(client, Console(stderr=True))
+    async with ready_worker(None) as client:
         options = Options(confidence_floor=0.0)
         found = await suggest(
             snapshot, offset, client=client, options=options, invoked=True, seed=seed, on_draft=drafts.append
         )
-    finally:
-        await client.close()
     last = view.done(found.items[0].text, f"confidence {found.items[0].confidence:.2f}")
     return [view.waiting(), *map(view.draft, drafts), last]
 

@@ -74,10 +74,10 @@ async def test_ten_fast_requests_get_ten_answers() -> None:
 async def test_two_documents_do_not_disturb_each_other() -> None:
     async with editor(hold=True, fills=["1"]) as one:
         one.open("x = \n")
-        one.open("x = \n", uri="file:///work/b.py")
+        one.open("x = \n", uri="file:///project/b.py")
         first = asyncio.create_task(one.complete(0, 4))
         await one.heard("fake/infill")
-        second = asyncio.create_task(one.complete(0, 4, uri="file:///work/b.py"))
+        second = asyncio.create_task(one.complete(0, 4, uri="file:///project/b.py"))
         await one.heard("fake/infill")
         one.send("fake/release")
         one.send("fake/release")
@@ -170,8 +170,8 @@ async def test_five_megabytes_get_nothing_and_a_reason() -> None:
 
 async def test_secrets_get_nothing_and_a_reason() -> None:
     async with editor() as one:
-        one.open("KEY=", uri="file:///work/.env.local", language_id="shellscript")
-        assert await one.complete(0, 4, uri="file:///work/.env.local") == []
+        one.open("KEY=", uri="file:///project/.env.local", language_id="shellscript")
+        assert await one.complete(0, 4, uri="file:///project/.env.local") == []
         assert "secrets" in (await one.heard("lacuna/status")).inactive.reason
 
 

@@ -24,7 +24,7 @@ async def ask(
     client: ScriptedClient,
     options: Options = Options(),  # noqa: B008 - frozen
     language_id: str = "python",
-    uri: str = "file:///work/a.py",
+    uri: str = "file:///project/a.py",
 ) -> tuple[Suggestions, DocumentSnapshot]:
     snapshot = DocumentSnapshot(uri, 3, language_id, text.replace(CURSOR, ""))
     return await suggest(snapshot, text.index(CURSOR), client=client, options=options), snapshot
@@ -55,7 +55,7 @@ async def test_the_request_holds_what_stands_before_and_after() -> None:
         seed=request.seed,
     )
     assert request.document
-    assert "work" not in request.document
+    assert "project" not in request.document
 
 
 async def test_the_same_text_asks_for_the_same_noise() -> None:
@@ -100,7 +100,7 @@ async def test_candidates_that_come_out_equal_are_one() -> None:
 )
 async def test_files_that_may_hold_secrets_are_never_read(name: str) -> None:
     client = ScriptedClient(Script())
-    found, _ = await ask("x = ‸\n", client, uri=f"file:///work/{name}")
+    found, _ = await ask("x = ‸\n", client, uri=f"file:///project/{name}")
     assert found.items == ()
     assert "secrets" in found.silence
     assert client.requests == []
@@ -108,7 +108,7 @@ async def test_files_that_may_hold_secrets_are_never_read(name: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [Options(enabled=False), Options(disabled_languages=("python",)), Options(excluded_files=("work/*.py",))],
+    [Options(enabled=False), Options(disabled_languages=("python",)), Options(excluded_files=("project/*.py",))],
 )
 async def test_what_the_user_excludes_is_not_sent(options: Options) -> None:
     client = ScriptedClient(Script())
