@@ -369,5 +369,6 @@ def test_it_leaves_no_thread_waiting(room: WorkerRoom) -> None:
         async with follower(room.spec) as f:
             await f.client.infill(gap())
 
+    before = set(threading.enumerate())  # other tests may have left theirs
     asyncio.run(use())
-    assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
+    assert all(thread.daemon for thread in set(threading.enumerate()) - before)
