@@ -20,6 +20,7 @@ from lsp_server.commands.canvas_view import CanvasView
 from lsp_server.commands.errors import CommandError
 from lsp_server.commands.ready_worker import ready_worker
 from lsp_server.options import Options
+from lsp_server.positions import Encoding, LineIndex
 from lsp_server.snapshot import DocumentSnapshot
 from lsp_server.source_file import SourceFile, SourceFileError
 from lsp_server.suggestions.suggest import Suggestions, suggest
@@ -62,13 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
         source = SourceFile.read(arguments.file)
     except SourceFileError as error:
         raise CommandError(str(error)) from None
-    offset = _offset(source, arguments.at)
     snapshot = DocumentSnapshot(
         uri=arguments.file.resolve().as_uri(), version=0, language_id=language_id_of(source.path), text=source.text
     )
+    offset = _offset(source.path, snapshot.lines, arguments.at)
     found = asyncio.run(_fill(snapshot, offset, arguments))
     if arguments.json:
-        print(json.dumps(_as_json(found, source.text), ensure_ascii=False))
+        print(json.dumps(_as_json(found, snapshot.lines), ensure_ascii=False))
     elif found.items and not arguments.visual:
         print(found.items[0].text)
     if not found.items:
@@ -105,24 +106,22 @@ async def _drawn(
     return found
 
 
-def _offset(source: SourceFile, at: str) -> int:
+def _offset(path: Path, lines: LineIndex, at: str) -> int:
     """Offset of a 1-based LINE:COL. Raises CommandError when it is not one, or not in the file."""
     match = re.fullmatch(r"(\d+):(\d+)", at)
-    if not match or "0" in match.groups():
+    line, column = (int(match[1]), int(match[2])) if match else (0, 0)
+    if line < 1 or column < 1:
         raise CommandError(f"--at {at!r} is not LINE:COL, both counted from 1", exit_code=2)
-    line, column = int(match[1]), int(match[2])
-    lines = re.split(r"\r\n|\n|\r", source.text)
     if line > len(lines):
-        raise CommandError(f"--at {at}: {source.path} has {len(lines)} lines", exit_code=2)
-    if column > len(lines[line - 1]) + 1:
-        raise CommandError(f"--at {at}: line {line} of {source.path} has {len(lines[line - 1])} columns", exit_code=2)
-    starts = [0, *(match.end() for match in re.finditer(r"\r\n|\n|\r", source.text))]
-    return starts[line - 1] + column - 1
+        raise CommandError(f"--at {at}: {path} has {len(lines)} lines", exit_code=2)
+    if column > (columns := len(lines.content(line - 1))) + 1:
+        raise CommandError(f"--at {at}: line {line} of {path} has {columns} columns", exit_code=2)
+    return lines.offset(line - 1, column - 1, Encoding.UTF32)
 
 
-def _position(text: str, offset: int) -> dict[str, int]:
-    ends = [match.end() for match in re.finditer(r"\r\n|\n|\r", text[:offset])]
-    return {"line": len(ends) + 1, "column": offset - (ends[-1] if ends else 0) + 1}
+def _position(lines: LineIndex, offset: int) -> dict[str, int]:
+    line, column = lines.position(offset, Encoding.UTF32)
+    return {"line": line + 1, "column": column + 1}
 
 
 def _note(found: Suggestions) -> str:
@@ -135,7 +134,7 @@ def _note(found: Suggestions) -> str:
     )
 
 
-def _as_json(found: Suggestions, text: str) -> dict[str, Any]:
+def _as_json(found: Suggestions, lines: LineIndex) -> dict[str, Any]:
     body = encode(found.result or _NOT_ASKED)
     return {
         "choices": [
@@ -144,8 +143,8 @@ def _as_json(found: Suggestions, text: str) -> dict[str, Any]:
                     {
                         "text": item.text,
                         "range": {
-                            "start": _position(text, item.start_offset),
-                            "end": _position(text, item.end_offset),
+                            "start": _position(lines, item.start_offset),
+                            "end": _position(lines, item.end_offset),
                         },
                     }
                 ],

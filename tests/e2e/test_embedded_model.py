@@ -37,8 +37,8 @@ async def test_every_sample_is_answered_in_place_and_the_same_way_twice(real_ser
     assert spoke, "the model has nothing to say to any sample"
 
 
-async def test_while_the_model_loads_the_answer_is_empty_and_at_once(real_server: list[str]) -> None:
-    async with editor(command=real_server) as one:
+async def test_while_the_model_loads_the_answer_is_empty_and_the_status_says_so(real_server: list[str]) -> None:
+    async with editor(command=real_server, options={"confidenceFloor": 0}) as one:
         one.open("x = \n")
         assert await one.complete(0, 4, kind=INVOKED) == []
         status = await one.heard("lacuna/status")
