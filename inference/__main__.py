@@ -6,9 +6,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from inference.engines.base import Engine, EngineError
+from inference.hub_cache import find_model
 from inference.log_file import start_log
 from inference.worker_options import WorkerOptions, read_options
 
@@ -29,16 +31,18 @@ def main(create_engine: Callable[[WorkerOptions], Engine]) -> int:
 
 def create_local_engine(options: WorkerOptions) -> Engine:
     """Import torch and make the local engine. Raises :class:`EngineError` when something is not installed."""
-    folder = options.model or Path(__file__).parent / "default_model"
-    if not folder.is_dir():
-        raise EngineError(f"there is no model folder {folder}; name one with --model")
+    folder = find_model(options.model or Path(__file__).parent / "default_model")
     # Before torch loads its OpenMP: threads that spin while they wait starve the editor, and each other, on busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        from inference.checkpoint import load_checkpoint
+        from inference.device import choose_device
         from inference.engines.local import LocalEngine
     except ImportError as error:
         raise EngineError(f"the local engine cannot run ({error}); {INSTALL}") from error
-    return LocalEngine(folder)
+    device = choose_device(options.device)
+    load = partial(load_checkpoint, device=device, precision=options.precision, adapter=options.adapter)
+    return LocalEngine(folder, load=load)
 
 
 if __name__ == "__main__":

@@ -10,21 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
+from inference.adapters import AdaptedWeights
+from inference.checkpoint_info import EMBEDDED as EMBEDDED
+from inference.checkpoint_info import MODEL_TYPE, model_name
 from inference.denoising import DenoisingSettings
-from inference.device import Device, devices
+from inference.device import Device, choose_device
 from inference.errors import EngineError
 from inference.formats.base import Format
-from inference.formats.fim import FimFormat
+from inference.formats.choose import load_format
+from inference.memory import check_memory
 from inference.models.base import Denoiser
-from inference.models.dense_denoiser import DenseDenoiser
+from inference.models.graphed import GraphedDenoiser
+from inference.models.lean_denoiser import LeanDenoiser
 from inference.samplers import EntropyBoundSampler
 from inference.stopping import StableAndConfident
 from inference.temperature import LinearTemperature
-
-MODEL_TYPE = "diffusion_gemma"
-EMBEDDED = Path(__file__).parent / "default_model"
+from inference.weights import FollowedWeights, Weights, shared_name
+from inference.worker_options import PRECISIONS
 
 ReportProgress = Callable[[float, str], None]
 
@@ -39,21 +43,44 @@ class Checkpoint:
     settings: DenoisingSettings
 
 
-def load_checkpoint(folder: Path, report: ReportProgress, device: Device | None = None) -> Checkpoint:
+def load_checkpoint(
+    folder: Path,
+    report: ReportProgress,
+    device: Device | None = None,
+    *,
+    precision: str = "auto",
+    adapter: Path | None = None,
+) -> Checkpoint:
     """Load ``folder``: config.json, model.safetensors (or its shards), tokenizer.json, infill.json and, if it is there,
-    generation_config.json.
+    generation_config.json. ``adapter`` is the folder of a LoRA adapter, merged into the weights.
 
-    ``device`` defaults to the first CUDA device, else the CPU; weights are bfloat16 where that is native: half the
-    bytes per step, and what the embedded model was trained in. Raises :class:`EngineError`, one sentence that names
-    what is wrong with which file and the way out.
+    ``device`` defaults to the best there is. ``precision`` ``auto`` is bfloat16 where that is native: half the bytes
+    per step, and what the embedded model was trained in. Raises :class:`EngineError`, one sentence that names what is
+    wrong with which file and the way out.
     """
     report(0.0, f"checking {folder}")
     config = _checked_config(folder)
-    _check_weights(folder)
-    fim = _fim_format(folder, config)
+    weights = Weights(folder)
+    format_ = _format(folder, config)
     settings = _settings(folder)
-    denoiser = _denoiser(folder, config, device or devices()[0], report)
-    return Checkpoint(_name(folder), denoiser, fim, settings)
+    adapted = AdaptedWeights(weights, weights, adapter) if adapter else None
+    device = device or choose_device(None)
+    name = model_name(folder) + (f"+{adapter.resolve().name}" if adapter else "")
+    source = _Source(folder, config, weights, adapted, precision)
+    return Checkpoint(name, _denoiser(name, source, device, report), format_, settings)
+
+
+@dataclass(frozen=True)
+class _Source:
+    folder: Path
+    config: Mapping[str, Any]
+    weights: Weights
+    adapted: AdaptedWeights | None
+    precision: str
+
+    @property
+    def quantised(self) -> bool:
+        return bool(self.config.get("quantization_config"))
 
 
 def _checked_config(folder: Path) -> Mapping[str, Any]:
@@ -68,54 +95,12 @@ def _checked_config(folder: Path) -> Mapping[str, Any]:
     return config
 
 
-def _check_weights(folder: Path) -> None:
-    """See that all weight files are there and whole; reads only their headers."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        weight_map = _json_object(index, "download the checkpoint again").get("weight_map")
-        if not isinstance(weight_map, dict):
-            raise EngineError(f"{index} has no 'weight_map'; download the checkpoint again")
-        files = sorted({folder / str(name) for name in weight_map.values()})
-    else:
-        files = [folder / "model.safetensors"]
-    for file in files:
-        if file.parent != folder:
-            raise EngineError(f"{index} points outside its folder, to {file}; do not trust this checkpoint")
-        if not file.is_file():
-            raise EngineError(_missing_weights(folder, file))
-        try:
-            with safe_open(file, framework="pt"):
-                pass
-        except SafetensorError as error:
-            raise EngineError(f"{file} is damaged or cut short ({error}); download the checkpoint again") from error
-
-
-def _missing_weights(folder: Path, file: Path) -> str:
-    pickles = sorted(path.name for suffix in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(suffix))
-    if pickles:
-        return f"{folder} holds its weights as a pickle ({pickles[0]}), which can run code; convert it to safetensors"
-    return f"{file} is missing; download the checkpoint again"
-
-
-def _fim_format(folder: Path, config: Mapping[str, Any]) -> FimFormat:
-    if not (folder / "tokenizer.json").is_file():
-        raise EngineError(f"{folder / 'tokenizer.json'} is missing; save the checkpoint with its fast tokenizer")
-    if not (folder / "infill.json").is_file():
-        raise EngineError(
-            f"{folder / 'infill.json'} is missing, and checkpoints that were not trained to fill gaps need the clamped "
-            "format, which is not supported yet; choose a checkpoint that has one"
-        )
+def _format(folder: Path, config: Mapping[str, Any]) -> Format:
     try:
-        fim = FimFormat.load(folder)
+        return load_format(folder, config)
     except ValueError as error:
-        raise EngineError(f"{error}; download the checkpoint again") from error
-    vocab_size = config.get("text_config", {}).get("vocab_size", 0)
-    if fim.spec.noise_high > vocab_size:
-        raise EngineError(
-            f"{folder / 'infill.json'} names tokens up to {fim.spec.noise_high - 1}, but config.json has a vocabulary "
-            f"of {vocab_size}; the files belong to different checkpoints"
-        )
-    return fim
+        way_out = "" if ";" in str(error) else "; download the checkpoint again"
+        raise EngineError(f"{error}{way_out}") from error
 
 
 def _settings(folder: Path) -> DenoisingSettings:
@@ -136,25 +121,59 @@ def _settings(folder: Path) -> DenoisingSettings:
         raise EngineError(f"{path} has a setting that cannot be used ({error}); mend it or delete the file") from error
 
 
-def _denoiser(folder: Path, config: Mapping[str, Any], device: Device, report: ReportProgress) -> Denoiser:
-    place, dtype = torch.device(device.kind), torch.bfloat16 if device.bfloat16 else torch.float32
-    if DenseDenoiser.can_run(folder, config):
-        report(0.3, f"loading weights onto {device.name}")
-        return DenseDenoiser.load(folder, place, dtype)
-    report(0.1, "importing transformers")
+def _denoiser(name: str, source: _Source, device: Device, report: ReportProgress) -> Denoiser:
+    """The lean model; transformers for what is quantised. On a GPU its steps are CUDA graphs."""
+    if source.precision not in PRECISIONS:
+        raise EngineError(f"there is no precision {source.precision}; take one of {', '.join(PRECISIONS)}")
+    if source.quantised and source.precision != "auto":
+        raise EngineError(f"{source.folder} is quantised already; leave --precision {source.precision} out")
+    if source.quantised and source.adapted:
+        raise EngineError(f"{source.folder} is quantised: no adapter can be merged into it; take the bf16 checkpoint")
+    precision = ("bf16" if device.bfloat16 else "fp32") if source.precision == "auto" else source.precision
+    own = source.adapted.own if source.adapted else frozenset()
+    check_memory(name, source.weights, precision, device, quantised=source.quantised, twice=map(shared_name, own))
+    place, dtype = torch.device(device.kind), torch.float32 if precision == "fp32" else torch.bfloat16
+    if source.quantised:
+        return _through_transformers(source, place, dtype, report)
+    lean = _lean(source, place, dtype, report)
+    return GraphedDenoiser(lean) if place.type == "cuda" else lean
+
+
+def _lean(source: _Source, place: torch.device, dtype: torch.dtype, report: ReportProgress) -> LeanDenoiser:
+    def follow(done: int, total: int) -> None:
+        report(0.05 + 0.85 * done / total, f"reading weights {_of(done, total)}")
+
+    weights: Mapping[str, Tensor] = source.adapted or source.weights
+    followed = FollowedWeights(weights, source.weights, follow)
+    try:
+        return LeanDenoiser.load(source.config, followed, place, dtype, lambda *_: None, source.precision)
+    except EngineError as error:
+        raise EngineError(f"{source.folder}: {error}", error.code) from error
+
+
+def _through_transformers(source: _Source, place: torch.device, dtype: torch.dtype, report: ReportProgress) -> Denoiser:
+    report(0.05, "importing transformers")
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is first imported: nothing here may reach the network
     from inference.models.diffusion_gemma import load_diffusion_gemma  # takes seconds, so after all checks
 
-    report(0.5, f"loading weights onto {device.name}")
+    report(0.1, f"reading weights, {_size(source.weights.total_bytes)}")
     try:
-        return load_diffusion_gemma(folder, place, dtype)
+        return load_diffusion_gemma(source.folder, place, dtype)
+    except ImportError as error:
+        what = " ".join(str(error).split())
+        raise EngineError(f"{source.folder} needs a package that is not installed ({what})") from error
     except (ValueError, TypeError) as error:
-        raise EngineError(f"{folder} cannot be loaded ({error}); download the checkpoint again") from error
+        what = " ".join(str(error).split())
+        raise EngineError(f"{source.folder} cannot be loaded ({what}); download the checkpoint again") from error
 
 
-def _name(folder: Path) -> str:
-    """The name people know the model by: that of the folder, and of the embedded one ``lacuna-default``."""
-    return "lacuna-default" if folder.resolve() == EMBEDDED.resolve() else folder.resolve().name
+def _of(done: int, total: int) -> str:
+    unit, divisor = ("GB", 1e9) if total >= 1e9 else ("MB", 1e6)
+    return f"{done / divisor:.1f} of {total / divisor:.1f} {unit}"
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
 
 
 def _json_object(path: Path, way_out: str) -> dict[str, Any]:

@@ -1,64 +1,219 @@
-"""The denoising loop: denoise, accept, renoise, re-pin, and stop when there is nothing left to settle."""
+"""The denoising loop: denoise, accept, renoise, re-pin, and stop when there is nothing left to settle.
+
+A request's canvas is a :class:`Denoising`; :func:`step` takes several of them one step further in one forward, and
+:func:`denoise` runs a single one to its end.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
 from inference.canvas import TokenCanvas
-from inference.errors import Cancelled, EngineError
+from inference.canvas_rows import CanvasRows, Row, Stopped
+from inference.errors import Cancelled, ModelBroken
 from inference.models.base import Denoiser, PromptCache
-from inference.samplers import Draw, NoiseRange, Sampler, draw_by_inversion
+from inference.samplers import Draw, InversionDraw, NoiseRange, Sampler
+from inference.shared_forward import SharedForward
 from inference.stopping import Stopping
 from inference.temperature import LinearTemperature
 
+CROP_CONFIDENCE = 0.9
+"""How probable the last decisive token must be before the canvas is cropped behind it."""
 
-class Stopped(StrEnum):
-    """Why a row is as it is: settled, or the best there was when steps or time ran out."""
-
-    STABLE = "stable"
-    STEPS = "steps"
-    DEADLINE = "deadline"
+Decisive = Callable[[torch.Tensor], torch.Tensor]
+"""Maps a draft (B, C) int64 to the positions (B, C) bool that must be settled; see ``Format.decisive``."""
 
 
 @dataclass(frozen=True)
 class DenoisingSettings:
-    """How to denoise; a checkpoint's ``generation_config.json`` says it."""
+    """How to denoise; a checkpoint's ``generation_config.json`` says it.
+
+    ``crop``: go on with a shorter canvas once the decisive positions end, for good, inside it.
+    """
 
     sampler: Sampler
     temperature: LinearTemperature
     stopping: Stopping
     max_denoising_steps: int
-    draw: Draw = draw_by_inversion
-
-
-@dataclass(frozen=True)
-class Step:
-    """The draft after a step, counted from 1: ``token_ids`` (B, C) int64, the argmax canvas; ``accepted`` (B, C) bool;
-    ``log_probs`` (B, C) float32, of those tokens at temperature 1."""
-
-    number: int
-    token_ids: torch.Tensor
-    accepted: torch.Tensor
-    log_probs: torch.Tensor
+    draw: Draw = field(default_factory=InversionDraw)
+    crop: bool = True
 
 
 @dataclass(frozen=True)
 class Denoised:
-    """The result: ``token_ids`` (B, C) int64, the argmax canvas; ``log_probs`` (B, C) float32, natural log-probability
-    of those tokens at temperature 1 in each row's last forward; ``steps`` forwards done; ``stopped`` per row."""
+    """All rows of a canvas after ``steps`` forwards; cropped rows are shorter than the canvas was."""
 
-    token_ids: torch.Tensor
-    log_probs: torch.Tensor
+    rows: tuple[Row, ...]
     steps: int
-    stopped: tuple[Stopped, ...]
+
+    @property
+    def token_ids(self) -> list[list[int]]:
+        """The token ids of every row."""
+        return [row.token_ids for row in self.rows]
+
+
+def all_positions(token_ids: torch.Tensor) -> torch.Tensor:
+    """Every position decides."""
+    return torch.ones_like(token_ids, dtype=torch.bool)
+
+
+class Denoising:
+    """One request's canvas on its way. A row that is finished stays as it is and takes no further part.
+
+    ``noise`` is the range of ids that noise is drawn from, with ``generator``; ``decisive`` maps the argmax canvas to
+    the positions that must be settled; ``canvas_lengths`` are the lengths that it may be cropped to, rising.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        prompt: PromptCache,
+        canvas: TokenCanvas,
+        settings: DenoisingSettings,
+        *,
+        noise: NoiseRange,
+        generator: torch.Generator | None = None,
+        decisive: Decisive = all_positions,
+        canvas_lengths: Sequence[int] = (),
+    ) -> None:
+        self.prompt, self.settings, self.decisive = prompt, settings, decisive
+        self.steps, self.seconds = 0, 0.0
+        self.temperatures = settings.temperature.schedule(settings.max_denoising_steps).to(denoiser.device)
+        self.live: tuple[int, ...] = tuple(range(canvas.shape[0]))
+        self.forward: SharedForward | None = None
+        self._denoiser, self._noise, self._generator = denoiser, noise, generator
+        self._count, length = canvas.shape
+        self._pinned = canvas.pinned.cpu()
+        given_columns = self._pinned.any(dim=0).nonzero()
+        last_given = int(given_columns[-1]) + 1 if len(given_columns) else 0
+        self._lengths = [n for n in canvas_lengths if last_given <= n < length] if settings.crop else []
+        self._finished: dict[int, CanvasRows] = {}
+        self.rows = CanvasRows.starting(denoiser, canvas, self._noise_for(length))
+
+    @property
+    def canvas_length(self) -> int:
+        """C, of the rows that are on their way."""
+        return self.rows.canvas.shape[1]
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to do."""
+        return not self.live or self.steps >= self.settings.max_denoising_steps
+
+    @property
+    def pinned(self) -> torch.Tensor:
+        """The pinned positions of the rows on their way, (B, C) bool, on the host."""
+        return self._pinned[list(self.live), : self.canvas_length]
+
+    def too_late(self, deadline: float | None) -> bool:
+        """Whether another step, as long as those so far, would end past ``deadline``, a ``time.monotonic()``."""
+        if deadline is None or not self.steps:
+            return False
+        return time.monotonic() + self.seconds / self.steps > deadline
+
+    def random(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The next step's random numbers: to draw with, (B, C, R), and fresh noise, (B, C)."""
+        # drawn for finished rows too: what one row gets must not depend on when another one ends
+        shape, denoiser = (self._count, self.canvas_length), self._denoiser
+        numbers = self.settings.draw.numbers(shape, denoiser.vocab_size, denoiser.device, self._generator)
+        return self._of_live(numbers), self._of_live(self._noise_for(shape[1]))
+
+    def advance(self, rows: CanvasRows, settled: Sequence[int], needed: Sequence[int], seconds: float) -> None:
+        """Take over the ``rows`` after a step: those that are ``settled`` leave, the others go on with as many
+        positions as they ``need``."""
+        self.rows, self.steps, self.seconds = rows, self.steps + 1, self.seconds + seconds
+        staying = [index for index, is_settled in enumerate(settled) if not is_settled]
+        if len(staying) < len(self.live):
+            leaving = [index for index, is_settled in enumerate(settled) if is_settled]
+            self._finished |= {self.live[index]: rows.only([index]) for index in leaving}
+            self.keep(staying)
+        longest = max((needed[index] for index in staying), default=self.canvas_length)
+        shorter = next((length for length in self._lengths if longest <= length < self.canvas_length), None)
+        if shorter is not None:
+            self.rows, self.forward = self.rows.cropped(shorter), None
+
+    def keep(self, staying: Sequence[int]) -> None:
+        """Go on with these of the rows on their way, given by their index among them."""
+        self.live, self.forward = tuple(self.live[index] for index in staying), None
+        if staying:
+            self.rows = self.rows.only(staying)
+
+    def read(self, otherwise: Stopped | None = None) -> tuple[Row, ...]:
+        """Every row as it is now; those still on their way are ``stopped`` as ``otherwise`` says."""
+        found = [rows.read(0, number, Stopped.STABLE) for number, rows in self._finished.items()]
+        found += [self.rows.read(index, number, otherwise) for index, number in enumerate(self.live)]
+        return tuple(sorted(found, key=lambda row: row.number))
+
+    def _noise_for(self, length: int) -> torch.Tensor:
+        shape, device = (self._count, length), self._denoiser.device
+        return self.settings.sampler.noise(shape, self._noise, device, self._generator)
+
+    def _of_live(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor if len(self.live) == self._count else torch.stack([tensor[row] for row in self.live])
 
 
 @torch.inference_mode()
+def step(denoiser: Denoiser, denoisings: Sequence[Denoising]) -> None:
+    """Take ``denoisings``, of one canvas length and none of them over, one step further with one forward.
+
+    Each step:
+
+    1. *Denoise*: one decoder forward, scaled by each row's own temperature; pinned positions are certain.
+    2. *Accept* the sampled tokens that are certain enough together.
+    3. *Renoise* every other position.
+    4. *Re-pin* the given tokens.
+    5. *Stop?* A row that is stable and confident leaves; the only look at the device's numbers in a step.
+
+    What becomes of one denoising does not depend on the others. Raises :class:`ModelBroken` when the model's output is
+    not a number; the denoisings are then as before, but for their random numbers.
+    """
+    started, forward, settings = time.monotonic(), _forward_of(denoiser, denoisings), denoisings[0].settings
+    numbers, noise = (torch.cat(parts) for parts in zip(*(d.random() for d in denoisings), strict=True))
+    temperatures = torch.cat([d.temperatures[d.steps].expand(len(d.live)) for d in denoisings])
+    before = forward.rows
+    # 1. Denoise
+    logits = denoiser.denoise(before.canvas, forward.prompt, before.conditioning, forward.free)
+    scaled = logits / forward.at_free(temperatures[:, None].expand(before.canvas.shape))[:, None]
+    probabilities, argmax = scaled.softmax(dim=-1), scaled.argmax(dim=-1)
+    certain = torch.zeros_like(before.log_probs)
+    entropy = forward.with_pins(_entropy(scaled, probabilities, argmax), certain)
+    # 2. Accept
+    drawn = forward.with_pins(settings.draw(probabilities, forward.at_free(numbers)), before.given)
+    canvas, accepted = settings.sampler.accept(before.canvas, drawn, entropy)
+    # 3. Renoise
+    canvas = settings.sampler.renoise(canvas, accepted, noise)
+    # 4. Re-pin
+    canvas = torch.where(before.pinned, before.given, canvas)
+    draft = forward.with_pins(argmax, before.given)
+    log_probs = forward.with_pins(_log_probs(logits, argmax), certain)
+    # 5. Stop?
+    rows = CanvasRows(
+        given=before.given,
+        pinned=before.pinned,
+        canvas=canvas,
+        conditioning=forward.with_anchors(denoiser.soft_embeddings(probabilities)),
+        draft=draft,
+        log_probs=log_probs,
+        accepted=accepted,
+        unchanged=torch.where(draft == before.draft, before.unchanged + 1, 0),
+    )
+    decisive = denoisings[0].decisive(draft)
+    settled = settings.stopping(rows.unchanged, entropy, rows.pinned, decisive)
+    broken, needed = entropy.isnan().any(dim=-1), _needed(rows, decisive)
+    is_settled, is_broken, are_needed = torch.stack([settled.long(), broken.long(), needed]).tolist()
+    if any(is_broken):
+        raise ModelBroken("the model's output is not a number; check the checkpoint, or load it in another precision")
+    forward.rows, seconds, first = rows, time.monotonic() - started, 0
+    for denoising, part in zip(denoisings, rows.split(forward.counts), strict=True):
+        mine = slice(first, first := first + len(denoising.live))
+        denoising.advance(part, is_settled[mine], are_needed[mine], seconds)
+
+
 def denoise(
     denoiser: Denoiser,
     prompt: PromptCache,
@@ -67,136 +222,84 @@ def denoise(
     *,
     noise: NoiseRange,
     generator: torch.Generator | None = None,
+    decisive: Decisive = all_positions,
+    canvas_lengths: Sequence[int] = (),
     deadline: float | None = None,
     cancelled: Callable[[], bool] = lambda: False,
-    on_step: Callable[[Step], None] | None = None,
-    decisive: Callable[[torch.Tensor], torch.Tensor] = lambda token_ids: torch.ones_like(token_ids, dtype=torch.bool),
+    on_step: Callable[[Denoising], None] | None = None,
 ) -> Denoised:
-    """Denoise ``canvas`` given ``prompt``.
+    """Denoise one canvas to its end; see :class:`Denoising` and :func:`step`.
 
-    Each step:
+    No step starts that would pass ``deadline``, a ``time.monotonic()`` value, but the first. With nothing pinned, all
+    decisive and tokens drawn as transformers draws them, the result is that of
+    ``DiffusionGemmaForBlockDiffusion.generate`` for the same random numbers.
 
-    1. *Denoise*: one decoder forward; pinned positions become certain, the rest is scaled by the temperature.
-    2. *Accept* the sampled tokens that are certain enough together.
-    3. *Renoise* every other position.
-    4. *Re-pin* the given tokens.
-    5. *Stop?* A row that is stable and confident stays as it is; all rows settled, or no time left, ends the loop.
-
-    ``noise`` is the range of ids that noise is drawn from; ``deadline`` a ``time.monotonic()`` value: no step starts
-    that would pass it, but the first. ``decisive`` maps the argmax canvas (B, C) to the positions (B, C) bool that must
-    be settled; the default is all. With nothing pinned, all decisive and tokens drawn as transformers draws them, the
-    result is that of ``DiffusionGemmaForBlockDiffusion.generate`` for the same random numbers.
-
-    Raises :class:`Cancelled` before the step at which ``cancelled()`` turns true, and :class:`EngineError` when the
-    model's output is not a number.
+    Raises :class:`Cancelled` before the step at which ``cancelled()`` turns true, and :class:`ModelBroken`.
     """
-    steps, started = settings.max_denoising_steps, time.monotonic()
-    noisy = settings.sampler.initialize(canvas.shape, noise, denoiser.device, generator)
-    rows = _Rows.starting_from(repinned(_warmed(noisy, canvas), canvas))
-    finished = torch.zeros(canvas.shape[0], dtype=torch.bool, device=denoiser.device)
-
-    for step in range(1, steps + 1):
+    denoising = Denoising(
+        denoiser,
+        prompt,
+        canvas,
+        settings,
+        noise=noise,
+        generator=generator,
+        decisive=decisive,
+        canvas_lengths=canvas_lengths,
+    )
+    why = Stopped.STEPS
+    while not denoising.over:
         if cancelled():
             raise Cancelled
-        if step > 1 and _too_late(started, step - 1, deadline):
-            return _result(rows, step - 1, finished, Stopped.DEADLINE)
-        # 1. Denoise
-        logits = certain_at_pins(denoiser.denoise(rows.canvas, prompt, rows.conditioning), canvas)
-        scaled = logits / settings.temperature.at(steps - step + 1, steps)
-        entropy = _entropy(scaled)
-        # 2. Accept
-        current, accepted = settings.sampler.accept(rows.canvas, settings.draw(scaled, generator), entropy)
-        # 3. Renoise
-        current = settings.sampler.renoise(current, accepted, noise, generator)
-        # 4. Re-pin
-        current, draft = repinned(current, canvas), repinned(scaled.argmax(dim=-1), canvas)
-        # 5. Stop?
-        rows = rows.followed_by(current, draft, scaled, _log_probs(logits, draft), unless=finished)
-        finished = finished | settings.stopping(rows.unchanged, entropy, canvas.pinned, decisive(rows.draft))
-        if on_step is not None:
-            on_step(Step(step, rows.draft, accepted, rows.log_probs))
-        if finished.all():
+        if denoising.too_late(deadline):
+            why = Stopped.DEADLINE
             break
-    return _result(rows, step, finished, Stopped.STEPS)
+        step(denoiser, [denoising])
+        if on_step is not None:
+            on_step(denoising)
+    return Denoised(denoising.read(otherwise=why), denoising.steps)
 
 
-def certain_at_pins(logits: torch.Tensor, canvas: TokenCanvas) -> torch.Tensor:
-    """Replace ``logits`` (B, C, V) at pinned positions by the one-hot of their token.
-
-    Its entropy is 0, so the position is accepted at no cost to the others, and self-conditioning reads its exact
-    embedding.
-    """
-    if not canvas.pinned.any():
-        return logits
-    one_hot = torch.full_like(logits, -torch.inf).scatter(-1, canvas.token_ids[..., None], 0.0)
-    return torch.where(canvas.pinned[..., None], one_hot, logits)
-
-
-def repinned(token_ids: torch.Tensor, canvas: TokenCanvas) -> torch.Tensor:
-    """Put the given tokens back into ``token_ids`` (B, C), whatever the sampler made of them."""
-    return torch.where(canvas.pinned, canvas.token_ids, token_ids)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What one step hands to the next. ``unchanged`` (B, C) counts the steps since ``draft`` last moved."""
-
-    canvas: torch.Tensor
-    draft: torch.Tensor
-    conditioning: torch.Tensor | None
-    log_probs: torch.Tensor
-    unchanged: torch.Tensor
-
-    @classmethod
-    def starting_from(cls, canvas: torch.Tensor) -> _Rows:
-        no_draft = torch.full_like(canvas, -1)
-        no_log_probs = torch.full_like(canvas, -torch.inf, dtype=torch.float32)
-        return cls(canvas, no_draft, None, no_log_probs, torch.zeros_like(canvas))
-
-    def followed_by(
-        self,
-        canvas: torch.Tensor,
-        draft: torch.Tensor,
-        conditioning: torch.Tensor,
-        log_probs: torch.Tensor,
-        *,
-        unless: torch.Tensor,
-    ) -> _Rows:
-        """The rows after a step; those that ``unless`` (B,) bool names stay frozen."""
-        if self.conditioning is not None and unless.any():
-            canvas = torch.where(unless[:, None], self.canvas, canvas)
-            draft = torch.where(unless[:, None], self.draft, draft)
-            conditioning = torch.where(unless[:, None, None], self.conditioning, conditioning)
-            log_probs = torch.where(unless[:, None], self.log_probs, log_probs)
-        unchanged = torch.where(draft == self.draft, self.unchanged + 1, 0)
-        return _Rows(canvas, draft, conditioning, log_probs, unchanged)
+def _forward_of(denoiser: Denoiser, denoisings: Sequence[Denoising]) -> SharedForward:
+    """What the denoisings share, joined again only when their composition changed."""
+    members = tuple(map(id, denoisings))
+    forward = denoisings[0].forward
+    if forward is not None and forward.members == members and all(d.forward is forward for d in denoisings):
+        return forward
+    for other in denoisings[1:]:
+        ours, theirs = denoisings[0].settings, other.settings
+        if (ours.sampler, ours.draw, ours.stopping) != (theirs.sampler, theirs.draw, theirs.stopping):
+            raise ValueError("denoisings of different settings cannot share a forward")
+    forward = SharedForward.of(
+        denoiser,
+        members,
+        [denoising.prompt for denoising in denoisings],
+        [denoising.rows for denoising in denoisings],
+        torch.cat([denoising.pinned for denoising in denoisings]),
+    )
+    for denoising in denoisings:
+        denoising.forward = forward
+    return forward
 
 
-def _warmed(noisy: torch.Tensor, canvas: TokenCanvas) -> torch.Tensor:
-    return noisy if canvas.warm is None else torch.where(canvas.warm, canvas.token_ids, noisy)
-
-
-def _entropy(logits: torch.Tensor) -> torch.Tensor:
-    """Entropy in nats, (B, C), of ``logits`` (B, C, V)."""
-    log_p = logits - logits.logsumexp(dim=-1, keepdim=True)
-    finite = log_p.clamp(min=torch.finfo(log_p.dtype).min)  # -inf * 0 is not a number
-    entropy = -(finite * log_p.softmax(dim=-1)).sum(dim=-1)
-    if entropy.isnan().any():
-        raise EngineError("the model's output is not a number; check the checkpoint, or load it in another precision")
-    return entropy
+def _entropy(logits: torch.Tensor, probabilities: torch.Tensor, argmax: torch.Tensor) -> torch.Tensor:
+    """Entropy in nats, (F,), of ``logits`` (F, V), whose softmax and argmax are at hand."""
+    # log p = logit - top logit + log p(top); a log-softmax, or the exponentials of one, cost a CPU several times that
+    top = argmax[:, None]
+    below: torch.Tensor = torch.linalg.vecdot(probabilities, logits - logits.gather(-1, top))
+    return -(below + probabilities.gather(-1, top).squeeze(-1).log())
 
 
 def _log_probs(logits: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
-    """Natural log-probability, (B, C), of ``token_ids`` (B, C) under ``logits`` (B, C, V)."""
-    return logits.gather(-1, token_ids[..., None]).squeeze(-1) - logits.logsumexp(dim=-1)
+    """Natural log-probability, (F,), of ``token_ids`` (F,), the likeliest ones, under ``logits`` (F, V)."""
+    return logits.softmax(dim=-1).gather(-1, token_ids[:, None]).squeeze(-1).log()
 
 
-def _too_late(started: float, steps_done: int, deadline: float | None) -> bool:
-    """Whether another step, as long as those so far, would end past ``deadline``."""
-    now = time.monotonic()
-    return deadline is not None and now + (now - started) / steps_done > deadline
+def _needed(rows: CanvasRows, decisive: torch.Tensor) -> torch.Tensor:
+    """How many positions of each row, (B,) int64, must stay in the canvas.
 
-
-def _result(rows: _Rows, steps: int, finished: torch.Tensor, otherwise: Stopped) -> Denoised:
-    stopped = tuple(Stopped.STABLE if row else otherwise for row in finished.tolist())
-    return Denoised(rows.draft, rows.log_probs, steps, stopped)
+    Those up to the last decisive one if that is there to stay: the same for two steps, and probable; else all.
+    """
+    count = decisive.sum(dim=-1)
+    last = (count - 1)[:, None]
+    stays = (rows.unchanged.gather(-1, last) >= 1) & (rows.log_probs.gather(-1, last) > math.log(CROP_CONFIDENCE))
+    return torch.where(stays.squeeze(-1), count, decisive.shape[1])

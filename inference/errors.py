@@ -15,3 +15,15 @@ class EngineError(Exception):
     def __init__(self, message: str, code: ErrorCode = ErrorCode.INTERNAL) -> None:
         super().__init__(message)
         self.code = code
+
+
+class Busy(EngineError):  # noqa: N818 - a state of the queue, told to the client
+    """Too many requests wait; the same one may succeed in ``retry_after_s`` whole seconds."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message, ErrorCode.QUEUE_FULL)
+        self.retry_after_s = retry_after_s
+
+
+class ModelBroken(EngineError):  # noqa: N818 - a state of the model, told to the client
+    """The loaded model gives no numbers: it is put out of use, since every later answer would be garbage too."""

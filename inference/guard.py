@@ -14,9 +14,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from inference.engines.base import EngineError
+from inference.errors import Busy, EngineError
+from inference.log_file import log_without_text
 from inference.protocol import HTTP_STATUS, ErrorBody, ErrorCode, ErrorDetail, ProtocolError, encode
-from inference.scheduler import log_without_text
 
 _LOCAL_NAMES = {"127.0.0.1", "::1", "localhost"}
 _log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ async def http_exception(request: Request, error: Exception) -> Response:
 def error_answer(error: Exception) -> Response:
     """Return the error answer for what a route raised; the unexpected is logged and told in general words."""
     body = error_body(error)
-    headers = {"retry-after": "1"} if body.error.code is ErrorCode.QUEUE_FULL else {}
+    headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Busy) else {}
     return _error(body.error.code, body.error.message, headers=headers)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from inference.engines.base import EngineError
-from inference.protocol import Draft, InfillRequest, InfillResult
+from inference.errors import EngineError
+from inference.protocol import Draft, EditRequest, InfillRequest, InfillResult
+
+Request = InfillRequest | EditRequest
+"""What an engine can be asked."""
 
 Outcome = InfillResult | EngineError
 """How a request ends: its result, or why there is none (its ``code`` is the answer's status)."""
@@ -16,13 +19,13 @@ class Job:
     """A request, its clock, and its one outcome.
 
     ``settle`` may be called by anybody on any thread: the first call wins and runs ``on_outcome``, later ones do
-    nothing. A settled job is one that nobody waits for, so the engine polls ``settled`` to learn that it may stop:
-    superseding, cancelling and leaving are all the same act. ``now`` is ``time.monotonic()`` at the request's arrival.
+    nothing. A settled job is one that nobody waits for, so its filling is abandoned before the next step: superseding,
+    cancelling and leaving are all the same act. ``now`` is ``time.monotonic()`` at the request's arrival.
     """
 
     def __init__(
         self,
-        request: InfillRequest,
+        request: Request,
         *,
         now: float,
         on_outcome: Callable[[Outcome], None],
@@ -40,6 +43,10 @@ class Job:
     def wants_drafts(self) -> bool:
         """Whether anybody looks at the drafts."""
         return self._on_draft is not None
+
+    def is_late(self, now: float) -> bool:
+        """Whether the deadline has passed at ``now``, a ``time.monotonic()`` value."""
+        return self.deadline is not None and self.deadline <= now
 
     def settled(self) -> bool:
         """Whether the request has its outcome already."""

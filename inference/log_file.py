@@ -6,6 +6,7 @@ import logging
 import os
 import stat
 import sys
+import traceback
 
 MAX_LOG_BYTES = 4 * 1024 * 1024
 KEPT_LOG_BYTES = 256 * 1024
@@ -39,3 +40,10 @@ def shorten_log(descriptor: int = 2, *, max_bytes: int = MAX_LOG_BYTES, kept_byt
     tail = os.pread(descriptor, kept_bytes, status.st_size - kept_bytes)
     os.ftruncate(descriptor, 0)
     os.write(descriptor, b"[older lines were dropped]\n" + tail[tail.find(b"\n") + 1 :])
+
+
+def log_without_text(log: logging.Logger, what: str, error: BaseException) -> None:
+    """Log where an error arose; what it says may quote the user's buffer and is left to DEBUG."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s: %s\n%s", what, type(error).__name__, frames.rstrip())
+    log.debug("%s: %r", what, error)

@@ -52,7 +52,8 @@ class PrefixCache:
     def keep(self, prompt_ids: Sequence[int], prompt: PromptCache, size: int) -> None:
         """Keep ``prompt`` (``size`` bytes) in place of older states of the same document; too large a one is not kept.
 
-        Prompts are of the same document when they share more than half of the longer one.
+        Prompts are of the same document when they share more than half of the longer one, or when the new one begins
+        with the whole older one: a prompt that comes in pieces, and that of a canvas after the first.
         """
         ids = list(prompt_ids)
         self._entries = [entry for entry in self._entries if not _same_document(entry.prompt_ids, ids)]
@@ -73,5 +74,6 @@ def shared_length(one: list[int], other: list[int]) -> int:
     return bisect_left(range(shortest), True, key=lambda at: one[: at + 1] != other[: at + 1])
 
 
-def _same_document(one: list[int], other: list[int]) -> bool:
-    return one == other or 2 * shared_length(one, other) > max(len(one), len(other))
+def _same_document(older: list[int], newer: list[int]) -> bool:
+    shared = shared_length(older, newer)
+    return shared == len(older) or 2 * shared > max(len(older), len(newer))

@@ -2,40 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from torch.nn import functional
 
 NoiseRange = tuple[int, int]
 """Noise is uniform over the token ids [low, high)."""
 
-Draw = Callable[[torch.Tensor, torch.Generator | None], torch.Tensor]
-"""Draws one token id per position, (B, C) int64, from logits (B, C, V)."""
+
+class Draw(Protocol):
+    """Draws one token per position from its probabilities. Its random numbers come apart from them, so that a request
+    gets the same ones whoever shares its forward, and whichever of its positions are pinned."""
+
+    def numbers(
+        self, shape: tuple[int, int], vocab_size: int, device: torch.device, generator: torch.Generator | None
+    ) -> torch.Tensor:
+        """Return the random numbers of every position of a canvas of ``shape`` (B, C), (B, C, R) float32."""
+
+    def __call__(self, probabilities: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Draw token ids (F,) int64 from ``probabilities`` (F, V) with ``numbers`` (F, R)."""
 
 
-def draw_by_inversion(logits: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-    """Invert the cumulative distribution at one random number per position."""
-    cumulative = logits.softmax(dim=-1).cumsum(dim=-1)
-    uniform = torch.rand(*logits.shape[:2], 1, device=logits.device, generator=generator)
-    # strictly greater, so that a token of probability 0 is never drawn
-    drawn = torch.searchsorted(cumulative, uniform * cumulative[..., -1:], right=True).squeeze(-1)
-    return drawn.clamp(max=logits.shape[-1] - 1)
+@dataclass(frozen=True)
+class InversionDraw:
+    """Inverts the cumulative distribution at one random number per position: first among blocks of tokens, then in one
+    block, so that nothing as large as the probabilities is summed up or written."""
+
+    def numbers(
+        self, shape: tuple[int, int], vocab_size: int, device: torch.device, generator: torch.Generator | None
+    ) -> torch.Tensor:
+        """Return uniform numbers, (B, C, 1)."""
+        return torch.rand(*shape, 1, device=device, generator=generator)
+
+    def __call__(self, probabilities: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Draw; see :meth:`Draw.__call__`."""
+        size = 1 << (probabilities.shape[-1].bit_length() // 2)
+        padded = functional.pad(probabilities, (0, -probabilities.shape[-1] % size))
+        blocks = padded.view(len(padded), padded.shape[-1] // size, size)
+        sums = blocks.sum(dim=-1)
+        block, rest = _inverted(sums, numbers * sums.sum(dim=-1, keepdim=True))
+        within, _ = _inverted(blocks.gather(1, block[..., None].expand(-1, -1, size)).squeeze(1), rest)
+        return (block * size + within).squeeze(-1).clamp(max=probabilities.shape[-1] - 1)
 
 
-def draw_as_transformers(logits: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-    """``torch.multinomial``: V random numbers per position, which on a CPU cost more than a small model's forward."""
-    probabilities = logits.softmax(dim=-1).flatten(0, 1)
-    drawn: torch.Tensor = torch.multinomial(probabilities, num_samples=1, generator=generator)
-    return drawn.view(logits.shape[:2])
+def _inverted(weights: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the running sum of ``weights`` (F, N) first exceeds ``target`` (F, 1), and by how much ``target`` exceeds
+    the sum before, both (F, 1). Never where the weight is 0."""
+    sums = weights.cumsum(dim=-1)
+    whole, nothing = sums[:, -1:], torch.zeros_like(target)
+    below = torch.nextafter(whole, nothing)  # by rounding the target may lie outside the sums
+    target = torch.minimum(target.clamp(min=0), below)
+    index = torch.searchsorted(sums, target, right=True).clamp(max=weights.shape[-1] - 1)
+    return index, target - (sums.gather(-1, index) - weights.gather(-1, index))
+
+
+@dataclass(frozen=True)
+class ExponentialDraw:
+    """The token with the greatest p / q, q exponential: what ``torch.multinomial`` does, and so transformers.
+
+    V random numbers per position, which on a CPU cost more than a small model's forward.
+    """
+
+    def numbers(
+        self, shape: tuple[int, int], vocab_size: int, device: torch.device, generator: torch.Generator | None
+    ) -> torch.Tensor:
+        """Return exponential numbers, (B, C, V)."""
+        return torch.empty(*shape, vocab_size, device=device).exponential_(generator=generator)
+
+    def __call__(self, probabilities: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Draw; see :meth:`Draw.__call__`."""
+        return (probabilities / numbers).argmax(dim=-1)
 
 
 class Sampler(Protocol):
-    """Starts a canvas from noise, accepts part of each prediction, renoises the rest. Holds no state between calls."""
+    """Makes noise, accepts part of each prediction, renoises the rest. Holds no state between calls."""
 
-    def initialize(
-        self, shape: tuple[int, int], noise: NoiseRange, device: torch.device, generator: torch.Generator | None
+    def noise(
+        self, shape: tuple[int, int], within: NoiseRange, device: torch.device, generator: torch.Generator | None
     ) -> torch.Tensor:
         """Return a canvas of noise, (B, C) int64."""
 
@@ -47,10 +92,8 @@ class Sampler(Protocol):
         Returns the canvas with the accepted candidates and the mask of accepted positions, (B, C) bool.
         """
 
-    def renoise(
-        self, canvas: torch.Tensor, accepted: torch.Tensor, noise: NoiseRange, generator: torch.Generator | None
-    ) -> torch.Tensor:
-        """Return ``canvas`` (B, C) with fresh noise wherever ``accepted`` (B, C) bool is False."""
+    def renoise(self, canvas: torch.Tensor, accepted: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Return ``canvas`` (B, C) with fresh ``noise`` (B, C) wherever ``accepted`` (B, C) bool is False."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +111,11 @@ class EntropyBoundSampler:
         if not self.entropy_bound > 0:
             raise ValueError(f"entropy_bound must be greater than 0, not {self.entropy_bound}")
 
-    def initialize(
-        self, shape: tuple[int, int], noise: NoiseRange, device: torch.device, generator: torch.Generator | None
+    def noise(
+        self, shape: tuple[int, int], within: NoiseRange, device: torch.device, generator: torch.Generator | None
     ) -> torch.Tensor:
         """Return uniform noise, (B, C) int64."""
-        low, high = noise
+        low, high = within
         return torch.randint(low, high, shape, device=device, generator=generator)
 
     def accept(
@@ -84,10 +127,6 @@ class EntropyBoundSampler:
         accepted = torch.zeros_like(within_bound).scatter(-1, order, within_bound)
         return torch.where(accepted, candidates, canvas), accepted
 
-    def renoise(
-        self, canvas: torch.Tensor, accepted: torch.Tensor, noise: NoiseRange, generator: torch.Generator | None
-    ) -> torch.Tensor:
-        """Put uniform noise wherever nothing was accepted; see :meth:`Sampler.renoise`."""
-        rows, length = canvas.shape
-        fresh = self.initialize((rows, length), noise, canvas.device, generator)
-        return torch.where(accepted, canvas, fresh)
+    def renoise(self, canvas: torch.Tensor, accepted: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Put noise wherever nothing was accepted; see :meth:`Sampler.renoise`."""
+        return torch.where(accepted, canvas, noise)

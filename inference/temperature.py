@@ -18,7 +18,8 @@ class LinearTemperature:
         if not 0 < self.t_min <= self.t_max:
             raise ValueError(f"temperatures must satisfy 0 < t_min <= t_max, not {self.t_min} and {self.t_max}")
 
-    def at(self, remaining: int, steps: int) -> torch.Tensor:
-        """Temperature, a scalar float32, when ``remaining`` of ``steps`` denoising steps are still to do (N..1)."""
+    def schedule(self, steps: int) -> torch.Tensor:
+        """The temperatures of all steps from the first to the last, (steps,) float32."""
         # float32 throughout, as transformers computes it: in float64 the last bit of the logits would differ
-        return self.t_min + (self.t_max - self.t_min) * torch.tensor(remaining / steps, dtype=torch.float32)
+        remaining = torch.tensor([left / steps for left in range(steps, 0, -1)], dtype=torch.float32)
+        return self.t_min + (self.t_max - self.t_min) * remaining

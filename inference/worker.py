@@ -1,8 +1,9 @@
 """The resident process: a listener, an endpoint file, a scheduler, and the reasons to leave.
 
 It leaves, gracefully, when nobody has used it for its keep-alive, when its endpoint file is gone or another's, on
-SIGTERM and SIGINT, and ``ERROR_LINGER_S`` after the model could not be loaded: until then it stays to say why, after
-that the next start may try again. Leaving, it finishes what runs within ``GRACE_S`` and cancels what does not finish.
+SIGTERM and SIGINT, and ``ERROR_LINGER_S`` after the model could not be loaded or broke: until then it stays to say
+why, after that the next start may try again. Leaving, it finishes what runs within ``GRACE_S`` and cancels what does
+not finish.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ class Worker:
 
     def __init__(self, options: WorkerOptions, create_engine: Callable[[], Engine]) -> None:
         self._options = options
-        self._scheduler = Scheduler(create_engine, model=options.model_name, engine=ENGINE)
+        self._scheduler = Scheduler(
+            create_engine, model=options.model_name, engine=ENGINE, unload_after_s=options.unload_after_s
+        )
         self._listener, address = _listen(options)
         endpoint = Endpoint(
             address=address,
@@ -132,7 +135,7 @@ class Worker:
         if not self._endpoint_file.is_ours():
             return "the endpoint file is gone or another worker's"
         if error_since is not None and time.monotonic() - error_since >= ERROR_LINGER_S:
-            return "the model could not be loaded"
+            return "the model is out of use"
         if 0 < self._options.keep_alive_s <= self._scheduler.idle_seconds():
             return f"nobody has used it for {self._options.keep_alive_s:g} seconds"
         return None

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from lsp_server.commands.errors import CommandError
 
-COMMANDS = ("serve", "complete", "worker", "bench", "doctor")
+COMMANDS = ("serve", "complete", "worker", "model", "bench", "doctor")
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lsp_server.positions import Encoding
 from lsp_server.snapshot import Change, DocumentSnapshot
@@ -24,12 +24,19 @@ class Documents:
 
     def open(self, snapshot: DocumentSnapshot) -> None:
         """Take in a document that the editor opened."""
+        self._latest.pop(snapshot.uri, None)
         self._latest[snapshot.uri] = snapshot
 
     def change(self, uri: str, changes: Sequence[Change], version: int, encoding: Encoding) -> None:
         """Apply changes; those to a document that is not open are ignored."""
         if snapshot := self._latest.get(uri):
-            self._latest[uri] = snapshot.edited(changes, version, encoding)
+            edited = snapshot.edited(changes, version, encoding)
+            del self._latest[uri]
+            self._latest[uri] = edited
+
+    def others(self, uri: str) -> Iterator[DocumentSnapshot]:
+        """All documents but one, the most recently opened or edited first."""
+        return (snapshot for snapshot in reversed(self._latest.values()) if snapshot.uri != uri)
 
     def close(self, uri: str) -> None:
         """Forget a document."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from inference.protocol import Draft, ErrorCode, Health, InfillRequest, InfillResult, WorkerState
+from inference.protocol import Draft, EditRequest, ErrorCode, Health, InfillRequest, InfillResult, WorkerState
 from lsp_server.lifecycle import ensure_worker, last_words, stop_worker
 from lsp_server.lifecycle_error import LifecycleError
 from lsp_server.worker_client import WorkerError, WorkerUnavailable
@@ -33,6 +34,7 @@ class HttpWorkerClient:
 
     def __init__(self, spec: WorkerSpec) -> None:
         self._spec = spec
+        self._key = secrets.token_hex(8)  # tells the worker whose turn it is, and nothing else
         self._health = Health(state=WorkerState.STOPPED, model=spec.model_name, engine="local")
         self._listeners: list[Callable[[Health], None]] = []
         self._connection: WorkerConnection | None = None
@@ -61,6 +63,21 @@ class HttpWorkerClient:
 
     async def infill(self, request: InfillRequest, on_draft: Callable[[Draft], None] | None = None) -> InfillResult:
         """Fill gaps; see :class:`WorkerClient`. Waits for the request's deadline and some seconds more at most."""
+        return await self._fill(request, on_draft)
+
+    async def edit(self, request: EditRequest, on_draft: Callable[[Draft], None] | None = None) -> InfillResult:
+        """Rewrite a selection; see :class:`WorkerClient`. Waits as long as :meth:`infill`."""
+        return await self._fill(request, on_draft)
+
+    async def close(self) -> None:
+        """Let go of the worker, which lives on for other windows."""
+        self._closed = True
+        await self._let_go()
+        self._set(replace(self._health, state=WorkerState.STOPPED, message="this client is closed"))
+
+    async def _fill(
+        self, request: InfillRequest | EditRequest, on_draft: Callable[[Draft], None] | None
+    ) -> InfillResult:
         connection = self._connection
         if connection is None or self._health.state is not WorkerState.READY:
             if self._failed_at is None or time.monotonic() - self._failed_at > RETRY_AFTER_ERROR_S:
@@ -68,19 +85,13 @@ class HttpWorkerClient:
             raise WorkerUnavailable(self._health)
         limit_s = INFILL_LIMIT_S if request.deadline_ms is None else request.deadline_ms / 1000 + DEADLINE_GRACE_S
         try:
-            return await connection.infill(request, on_draft, limit_s)
+            return await connection.fill(replace(request, client=self._key), on_draft, limit_s)
         except (ConnectionLost, NoAnswer) as error:
             raise self._give_up(connection, str(error)) from None
         except WorkerError as error:
             if error.code in (ErrorCode.NOT_READY, ErrorCode.UNAUTHORIZED):
                 raise self._give_up(connection, str(error)) from None
             raise
-
-    async def close(self) -> None:
-        """Let go of the worker, which lives on for other windows."""
-        self._closed = True
-        await self._let_go()
-        self._set(replace(self._health, state=WorkerState.STOPPED, message="this client is closed"))
 
     def _start(self) -> None:
         if self._closed or (self._following is not None and not self._following.done()):

@@ -27,7 +27,7 @@ from lsp_server.lock_file import LockFile, LockTimeout
 from lsp_server.runtime_dir import RuntimeDirError
 from lsp_server.worker_connection import ConnectionLost, NoAnswer, connect
 from lsp_server.worker_process import is_our_worker, send_signal, spawn, spawn_attached, worker_command
-from lsp_server.worker_spec import EMBEDDED_MODEL, WorkerFiles, WorkerSpec
+from lsp_server.worker_spec import WorkerFiles, WorkerSpec, is_hub_id
 
 QUICK_LIMIT_S = 1.0
 STOP_LIMIT_S = 15.0
@@ -36,7 +36,6 @@ HUNG_TERM_S = 1.0
 POLL_S = 0.03
 
 __all__ = [
-    "EMBEDDED_MODEL",
     "LifecycleError",
     "RuntimeDirError",
     "WorkerFiles",
@@ -207,8 +206,10 @@ async def _find_or_start(spec: WorkerSpec, files: WorkerFiles, by_hand: bool) ->
 
 
 async def _start(spec: WorkerSpec, files: WorkerFiles, lock: LockFile, by_hand: bool) -> Endpoint:
-    if spec.model is not None and not spec.model.expanduser().is_dir():
+    if spec.model is not None and not spec.model.expanduser().is_dir() and not is_hub_id(spec.model):
         raise LifecycleError(f"there is no model folder {spec.model}")
+    if spec.adapter is not None and not spec.adapter.expanduser().is_dir():
+        raise LifecycleError(f"there is no adapter folder {spec.adapter}")
     starts = [] if by_hand else lock.recent_starts(within_s=60.0)
     if len(starts) >= spec.max_starts_per_minute:
         raise LifecycleError(

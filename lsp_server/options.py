@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-_MACHINE_ONLY = {"python", "interpreter", "url", "address", "token", "model", "modelPath"}
+_MACHINE_ONLY = {"python", "interpreter", "url", "address", "token"}
+_MACHINE_ONLY |= {"model", "modelPath", "adapter", "device", "precision"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +15,7 @@ class Options:
     """What ``initializationOptions`` may say, in camelCase.
 
     Times are milliseconds, lengths characters. ``confidence_floor`` None leaves it to the model's own evaluation.
+    ``context_snippets`` is what other open files may add to the prompt.
     """
 
     enabled: bool = True
@@ -23,6 +25,7 @@ class Options:
     confidence_floor: float | None = None
     prefix_characters: int = 4000
     suffix_characters: int = 1500
+    context_snippets: int = 0
     disabled_languages: tuple[str, ...] = ()
     excluded_files: tuple[str, ...] = ()
     drafts: bool = False
@@ -35,6 +38,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "confidence_floor": (0, 1),
     "prefix_characters": (0, 200_000),
     "suffix_characters": (0, 200_000),
+    "context_snippets": (0, 200_000),
 }
 
 

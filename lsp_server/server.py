@@ -20,6 +20,7 @@ from lsp_server.options import read_options
 from lsp_server.positions import Encoding
 from lsp_server.session import Session
 from lsp_server.snapshot import Change, DocumentSnapshot
+from lsp_server.trace import Trace
 from lsp_server.worker_client import WorkerClient
 
 PARENT_CHECK_S = 2.0
@@ -74,9 +75,9 @@ class LacunaServer(LanguageServer):
         logger.error("%s: %s", getattr(source, "__name__", source), type(error).__name__)
 
 
-def create_server(client_factory: Callable[[], WorkerClient]) -> LacunaServer:
+def create_server(client_factory: Callable[[], WorkerClient], trace: Trace | None = None) -> LacunaServer:
     """A server that has not started yet; ``client_factory`` is called after ``initialize``."""
-    server = LacunaServer(Session(client_factory))
+    server = LacunaServer(Session(client_factory, trace))
     _register_initialize(server)
     reporter = status.register(server, server.session)
     inline_completion.register(server, server.session, reporter)

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from lsp_server.context.contexts import Contexts
 from lsp_server.documents import Documents
 from lsp_server.options import Options
 from lsp_server.positions import Encoding
 from lsp_server.syntax.trees import SyntaxTrees
+from lsp_server.trace import Trace
 from lsp_server.worker_client import WorkerClient
 
 _EDITORS_WITH_LF = {"neovim", "vim", "emacs", "eglot", "lsp-mode"}
@@ -19,10 +21,12 @@ _EDITORS_WITH_LF = {"neovim", "vim", "emacs", "eglot", "lsp-mode"}
 class Session:
     """``client_factory`` is called when the worker is first needed: its imports must not delay ``initialize``."""
 
-    def __init__(self, client_factory: Callable[[], WorkerClient]) -> None:
+    def __init__(self, client_factory: Callable[[], WorkerClient], trace: Trace | None = None) -> None:
         self._client_factory = client_factory
+        self.trace = trace or Trace()
         self.documents = Documents()
         self.trees = SyntaxTrees()
+        self.contexts = Contexts()
         self.options = Options()
         self.encoding = Encoding.UTF16
         self.editor = ""
@@ -50,3 +54,4 @@ class Session:
             task.cancel()
         self.documents.close(uri)
         self.trees.forget(uri)
+        self.contexts.forget(uri)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from inference.protocol import Draft, ErrorCode, Health, InfillRequest, InfillResult
+from inference.protocol import Draft, EditRequest, ErrorCode, Health, InfillRequest, InfillResult
 
 
 class WorkerUnavailable(Exception):  # noqa: N818 - a state of the world, told to the user
@@ -43,6 +43,9 @@ class WorkerClient(Protocol):
         Raises :class:`WorkerUnavailable` at once while there is no ready worker (and sees to it that one gets started),
         :class:`WorkerError` for an error answer.
         """
+
+    async def edit(self, request: EditRequest, on_draft: Callable[[Draft], None] | None = None) -> InfillResult:
+        """Rewrite a selection; in all else as :meth:`infill`. An instruction needs ``health.instructions``."""
 
     async def restart(self) -> None:
         """Stop the worker, for every window, and start another. Raises :class:`LifecycleError`."""

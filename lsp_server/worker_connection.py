@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from inference.protocol import (
     Draft,
+    EditRequest,
     Endpoint,
     ErrorBody,
     ErrorCode,
@@ -49,7 +50,7 @@ async def connect(endpoint: Endpoint) -> WorkerConnection:
 class WorkerConnection:
     """Speaks to the worker at ``endpoint``. Every method raises :class:`ConnectionLost` and :class:`NoAnswer`.
 
-    Cancelling a task that waits in :meth:`infill` closes its connection, which cancels the request at the worker.
+    Cancelling a task that waits in :meth:`fill` closes its connection, which cancels the request at the worker.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -77,12 +78,13 @@ class WorkerConnection:
                 raise ConnectionLost(f"the worker's place is another program's (status {answer.status_code})")
             return _read(Health, await _body(answer))
 
-    async def infill(
-        self, request: InfillRequest, on_draft: Callable[[Draft], None] | None, limit_s: float
+    async def fill(
+        self, request: InfillRequest | EditRequest, on_draft: Callable[[Draft], None] | None, limit_s: float
     ) -> InfillResult:
-        """Fill gaps, streaming if anybody looks at drafts. Raises :class:`WorkerError` for an error answer."""
+        """Fill gaps or edit, streaming if anybody looks at drafts. Raises :class:`WorkerError` for an error answer."""
+        path = "/v1/edit" if isinstance(request, EditRequest) else "/v1/infill"
         body = json.dumps(encode(replace(request, stream=on_draft is not None))).encode()
-        async with self._exchange("POST", "/v1/infill", body, limit_s) as answer:
+        async with self._exchange("POST", path, body, limit_s) as answer:
             if answer.status_code != 200:
                 raise _error(await _body(answer))
             if on_draft is None:

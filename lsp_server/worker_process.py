@@ -19,9 +19,9 @@ def worker_command(spec: WorkerSpec, files: WorkerFiles) -> list[str]:
         place = ["--http", spec.http or "127.0.0.1:0"]
     else:
         place = ["--socket", str(files.new_socket())]
-    model = [] if spec.model is None else ["--model", str(spec.model.expanduser().resolve())]
-    options = ["--keep-alive", f"{spec.keep_alive_s:g}", "--log-level", spec.log_level]
-    return [*spec.command, "--endpoint", str(files.endpoint), *place, *model, *options]
+    times = ["--keep-alive", f"{spec.keep_alive_s:g}", "--unload-after", f"{spec.unload_after_s:g}"]
+    options = [*spec.loading, *times, "--log-level", spec.log_level]
+    return [*spec.command, "--endpoint", str(files.endpoint), *place, *options]
 
 
 def spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:

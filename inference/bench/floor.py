@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import math
+from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from inference.bench.clock import Clock
+from inference.models.feed_forward import ManyExperts
+from inference.models.frame import LeanPrompt
+from inference.models.lean_denoiser import LeanDenoiser
+from inference.models.lean_layer import LeanLayer
+from inference.models.lean_tensors import tensor_shapes
+from inference.models.text_config import TextConfig
 
 GPU_BUFFER_BYTES = 4 * 2**30
 CPU_BUFFER_BYTES = 64 * 2**20
@@ -50,11 +55,12 @@ class StepBytes:
     experts: int
 
     @classmethod
-    def of(cls, decoder: nn.Module) -> StepBytes:
-        """Count the decoder's weights; its embeddings are the output projection too."""
+    def of(cls, config: TextConfig, dtype: torch.dtype, *, fp8: bool = False) -> StepBytes:
+        """Count the weights of that shape; with ``fp8`` the large ones take a byte a number, and four a row."""
         always = experts = 0
-        for name, weight in decoder.named_parameters():
-            size = weight.numel() * weight.element_size()
+        for name, shape in tensor_shapes(config).items():
+            small = fp8 and "router" not in name and ("_proj" in name)
+            size = math.prod(shape) + 4 * math.prod(shape[:-1]) if small else math.prod(shape) * dtype.itemsize
             if ".experts." in name:
                 experts += size
             else:
@@ -76,20 +82,27 @@ def expected_hits(experts: int, chosen: int, tokens: int) -> float:
     return 1.0 - (1.0 - chosen / experts) ** tokens
 
 
-def measured_hits(decoder: nn.Module, experts: int, forward: Callable[[], object]) -> float:
-    """Share of the experts that one ``forward`` hits, the mean over the layers."""
+def measured_hits(denoiser: LeanDenoiser, canvas_ids: Tensor, prompt: LeanPrompt, conditioning: Tensor) -> float:
+    """Share of the experts that one forward hits, the mean over the layers."""
     shares: list[float] = []
 
-    def count(module: nn.Module, inputs: Any, output: Any) -> None:
-        shares.append(output[2].unique().numel() / experts)
+    def counting(layer: LeanLayer) -> LeanLayer:
+        inner = layer.feed_forward
+        if not isinstance(inner, ManyExperts):
+            return layer
 
-    routers = [module for name, module in decoder.named_modules() if name.endswith(".router")]
-    hooks = [router.register_forward_hook(count) for router in routers]
-    try:
-        forward()
-    finally:
-        for hook in hooks:
-            hook.remove()
+        def counted(normal: Tensor) -> Tensor:
+            scores = inner.router(normal)
+            chosen = torch.zeros_like(scores, dtype=torch.bool)
+            chosen.scatter_(-1, scores.topk(inner.experts.chosen).indices, True)
+            shares.append(float(chosen.any(dim=0).float().mean()))
+            return inner(normal)
+
+        return replace(layer, feed_forward=counted)
+
+    model = denoiser.model
+    counted = LeanDenoiser(replace(model, layers=[counting(layer) for layer in model.layers]))
+    counted.denoise(canvas_ids, prompt, conditioning)
     return sum(shares) / len(shares) if shares else 1.0
 
 

@@ -53,15 +53,20 @@ def random_model(
     """
     with torch.device("meta"):
         model = DiffusionGemmaForBlockDiffusion._from_config(config, dtype=dtype)
-    needed, free = sum(weight.nbytes for weight in model.parameters()), _free_bytes(device)
-    if free is not None and needed > free:
-        raise MemoryError(f"the weights need {needed / 1e9:.1f} GB, and {device} has {free / 1e9:.1f} GB left")
+    refuse_without_room(sum(weight.nbytes for weight in model.parameters()), device)
     _allocate(model, device)
     torch.manual_seed(seed)
     with torch.no_grad():
         for part in (model.model.encoder.language_model, model.model.decoder):  # nobody looks at images here
             part.apply(model._init_weights)
     return model.eval()
+
+
+def refuse_without_room(needed: int, device: torch.device) -> None:
+    """Raise :class:`MemoryError` when ``device`` has fewer bytes left than ``needed``."""
+    free = _free_bytes(device)
+    if free is not None and needed > free:
+        raise MemoryError(f"the weights need {needed / 1e9:.1f} GB, and {device} has {free / 1e9:.1f} GB left")
 
 
 def _allocate(model: nn.Module, device: torch.device) -> None:

@@ -1,7 +1,13 @@
-"""What a denoising step costs: ours, the bare decoder, transformers' own, and the memory floor, in one run.
+r"""What a denoising step costs: ours, eager and as a CUDA graph, transformers' own, and the memory floor, in one run.
 
-``python -m inference.bench.steps --shape 26b-a4b --json steps.json``, with random weights, so that no checkpoint is
-needed. A variant that fails says why in its line and stops nothing.
+With random weights, so that no checkpoint is needed. A variant that fails says why in its line and stops nothing. On a
+GPU of 80 GB or more two runs, each under ten minutes, tell all; the first ours, the second ours beside transformers'::
+
+    python -m inference.bench.steps --shape 26b-a4b --variants ours,ours_graph,lean,graph --precision bf16,fp8 \
+        --canvas 32,64,256 --batch 1,4,8 --budget 540 --json steps-ours.json
+    python -m inference.bench.steps --shape 26b-a4b --variants ours,ours_graph,decoder,generate \
+        --experts grouped_mm,eager --compiled 64x1,256x1 --canvas 64,256 --batch 1,4 --budget 540 \
+        --json steps-theirs.json
 """
 
 from __future__ import annotations
@@ -15,14 +21,16 @@ from pathlib import Path
 import torch
 import transformers
 
+from inference.bench.case import Case, Scene
 from inference.bench.clock import Clock
-from inference.bench.random_model import SHAPES, random_model, read_shape
+from inference.bench.random_model import SHAPES, read_shape
 from inference.bench.report import Report
-from inference.bench.runner import Runner
-from inference.bench.variants import Case, Variants
+from inference.bench.runner import OURS, THEIRS, Plan, Runner
+from inference.models.linear import Precision
 
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-VARIANTS = ("decoder", "ours", "generate", "graph", "ours_graph")
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+PRECISIONS = {"bfloat16": Precision.BF16, "float32": Precision.FP32}
+VARIANTS = (*OURS, *THEIRS)
 EXPERTS = ("grouped_mm", "eager", "batched_mm")
 
 
@@ -40,16 +48,29 @@ def main(argv: list[str] | None = None) -> int:
     try:
         device = torch.device(arguments.device)
         report.note(torch=torch.__version__, transformers=transformers.__version__, device=_entered(device))
-        model = random_model(config, device, DTYPES[arguments.dtype], seed=arguments.seed)
-    except (RuntimeError, AssertionError, MemoryError) as error:
+        random = torch.Generator(device).manual_seed(arguments.seed)
+    except (RuntimeError, AssertionError) as error:
         print(f"steps: {arguments.device} cannot be used: {str(error).splitlines()[0]}", file=sys.stderr)
         return 3
-    report.note(model_gb=round(sum(weight.nbytes for weight in model.parameters()) / 1e9, 2))
     clock = Clock(device, runs=arguments.runs, limit_s=arguments.measure_s)
-    variants = Variants(model, clock, prompt_tokens=arguments.prompt, steps=arguments.steps, seed=arguments.seed)
-    runner = Runner(report, variants, clock, until=started + arguments.budget, variant_s=arguments.variant_budget)
-    cases = [Case(canvas, batch) for batch in arguments.batch for canvas in arguments.canvas]
-    runner.run(cases, arguments.variants, arguments.experts, arguments.compiled)
+    scene = Scene(clock, arguments.prompt, arguments.steps, config.text_config.vocab_size, random)
+    runner = Runner(
+        report,
+        config,
+        scene,
+        DTYPES[arguments.dtype],
+        until=started + arguments.budget,
+        variant_s=arguments.variant_budget,
+        seed=arguments.seed,
+    )
+    plan = Plan(
+        cases=[Case(canvas, batch) for batch in arguments.batch for canvas in arguments.canvas],
+        variants=arguments.variants,
+        precisions=arguments.precision or [PRECISIONS[arguments.dtype].value],
+        experts=arguments.experts,
+        compiled=arguments.compiled,
+    )
+    runner.run(plan)
     report.note(seconds=round(time.monotonic() - started, 1))
     return 0
 
@@ -79,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
         "--experts", type=_names(EXPERTS), default=["grouped_mm"], metavar="NAME,...", help=str(EXPERTS)
     )
     parser.add_argument("--variants", type=_names(VARIANTS), default=list(VARIANTS), metavar="NAME,...")
+    kept = tuple(Precision)
+    parser.add_argument("--precision", type=_names(kept), metavar="NAME,...", help=f"of our weights: {', '.join(kept)}")
     parser.add_argument("--compiled", type=_cases, default=[], metavar="CxB,...", help="cases to compile too: 64x1")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the results there, row by row")
     parser.add_argument("--budget", type=float, default=480.0, metavar="SECONDS", help="of the whole run")

@@ -1,10 +1,10 @@
-"""The format of checkpoints trained to fill one gap: suffix and prefix in the prompt, the gap on the canvas."""
+"""The format of checkpoints trained to fill a gap: suffix and prefix in the prompt, the gap on the canvas."""
 
 from __future__ import annotations
 
-import codecs
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,20 +13,25 @@ from tokenizers import Tokenizer
 from inference.canvas import TokenCanvas
 from inference.errors import EngineError
 from inference.formats.base import Prepared, Reading
+from inference.formats.context_budget import Context, ContextBudget
+from inference.formats.draft_tokens import kept, room_to_rewrite, selection_tokens
+from inference.formats.filled import Filled
 from inference.formats.infill_spec import InfillSpec
-from inference.protocol import ErrorCode, FinishReason, Fixed, InfillRequest, Masked
-
-_CHARACTERS_PER_TOKEN = 8
-"""More than any text needs on average: what lies beyond the budget by this measure is cut before it is tokenised."""
+from inference.formats.token_bytes import TokenBytes
+from inference.protocol import EditRequest, ErrorCode, Fixed, InfillRequest, Masked
 
 
 @dataclass(frozen=True)
 class FimFormat:
-    """Prompt: language, suffix, prefix; canvas: gap, gap end, pads. ``token_bytes`` holds each token's bytes."""
+    """Prompt: language, suffix, prefix; canvas: gap, gap end, pads.
+
+    A gap longer than a canvas goes on in the next one; several gaps are filled one after the other, each reading what
+    was filled before it.
+    """
 
     spec: InfillSpec
     tokenizer: Tokenizer
-    token_bytes: tuple[bytes, ...]
+    token_bytes: TokenBytes
 
     @classmethod
     def load(cls, folder: Path) -> FimFormat:
@@ -38,17 +43,14 @@ class FimFormat:
         except Exception as error:  # the Rust side raises bare Exceptions
             raise ValueError(f"{path}: cannot be read ({error})") from error
         tokenizer.encode_special_tokens = True  # text that spells a control token is data
-        tokens = [tokenizer.id_to_token(index) or "" for index in range(tokenizer.get_vocab_size())]
+        size = tokenizer.get_vocab_size()
         highest = max(spec.bos, spec.suffix, spec.prefix, spec.gap_end, spec.gap_more, *spec.pads, spec.noise_high - 1)
-        if highest >= len(tokens):
-            raise ValueError(f"{path}: has {len(tokens)} tokens, but infill.json names token {highest}")
+        if highest >= size:
+            raise ValueError(f"{path}: has {size} tokens, but infill.json names token {highest}")
         try:
-            token_bytes = tuple(
-                bytes(_BYTES[character] for character in token) if spec.noise_low <= index < spec.noise_high else b""
-                for index, token in enumerate(tokens)
-            )
-        except KeyError as error:
-            raise ValueError(f"{path}: must be a byte-level tokenizer, but a token holds {error}") from None
+            token_bytes = TokenBytes.read(tokenizer, [*range(spec.noise_low), *range(spec.noise_high, size)])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
         return cls(spec, tokenizer, token_bytes)
 
     @property
@@ -61,100 +63,157 @@ class FimFormat:
         """As ``infill.json`` has it."""
         return self.spec.confidence_floor
 
-    def prepare(self, request: InfillRequest) -> Prepared:
-        """Lay out a request with exactly one gap; see :meth:`Format.prepare`."""
-        prefix, gap, suffix = _around_the_gap(request)
-        prefix_ids, suffix_ids, truncated = self._fit(prefix, suffix)
-        longest = self.spec.canvas_buckets[-1]
-        wanted = min(gap.max_tokens, longest - 1) + 1  # one more, for the gap end
-        length = next(bucket for bucket in self.spec.canvas_buckets if bucket >= wanted)
-        token_ids = torch.zeros(request.n, length, dtype=torch.int64)
-        return Prepared(
-            prompt_ids=self.spec.prompt(request.language_id, prefix_ids, suffix_ids),
-            canvas=TokenCanvas(token_ids, pinned=torch.zeros_like(token_ids, dtype=torch.bool)),
-            truncated_tokens=truncated,
-        )
+    @property
+    def takes_instructions(self) -> bool:
+        """Never: such a checkpoint has seen text with gaps, and no instructions."""
+        return False
 
-    def read(self, prepared: Prepared, row_ids: Sequence[int]) -> Reading:
-        """Read the gap's text; a character cut in the middle at its end is dropped. See :meth:`Format.read`."""
-        gap_ids, closed = self.spec.gap(row_ids)
-        return Reading(
-            fills=("".join(self._texts(gap_ids)),),
-            scored=range(len(gap_ids) + closed),
-            finish_reason=FinishReason.GAP_END if closed else FinishReason.LENGTH,
-        )
+    @property
+    def canvas_lengths(self) -> tuple[int, ...]:
+        """As ``infill.json`` has them."""
+        return self.spec.canvas_buckets
+
+    def prepare(self, request: InfillRequest | EditRequest, expected: str | None = None) -> Prepared:
+        """Lay out the first gap, or an edit's selection; see :meth:`Format.prepare`.
+
+        Only the first row starts from ``expected``: the others look for something else.
+        """
+        if isinstance(request, EditRequest):
+            return self._prepare_edit(request)
+        filled, draft = Filled.nothing_of(request), None
+        if expected is not None and len(filled.gaps) == 1:
+            draft = _Draft(tuple(self._encode(expected)), (0.0, *[1.0] * (request.n - 1)), request.seed)
+        return self._at_gap(filled, draft, rows=request.n)
+
+    def read(self, prepared: Prepared, row: int, row_ids: Sequence[int], log_probs: Sequence[float]) -> Reading:
+        """Read the gaps' text; a character cut in the middle at a gap's end is dropped. See :meth:`Format.read`."""
+        return self._filled(_layout_of(prepared), row_ids, log_probs).reading(self.token_bytes.text)
+
+    def following(
+        self, prepared: Prepared, row: int, row_ids: Sequence[int], log_probs: Sequence[float]
+    ) -> Prepared | None:
+        """Go on with a gap that is longer than its canvas, or with the next gap; one row. See :meth:`Format.following`.
+
+        The prompt of a gap that goes on is the old one and what was filled, so the prefix cache holds all but that.
+        """
+        layout = _layout_of(prepared)
+        filled = self._filled(layout, row_ids, log_probs)
+        if not filled.ended:
+            return self._continued(prepared, row, layout, filled)
+        if filled.is_whole:
+            return None
+        return self._at_gap(filled.at_next_gap(), None, rows=1, truncated_tokens=prepared.truncated_tokens)
 
     def pieces(self, row_ids: Sequence[int]) -> list[str]:
         """The text of each position; a character of several tokens stands where it is complete."""
-        return self._texts(row_ids)
+        return self.token_bytes.pieces(row_ids)
 
     def decisive(self, token_ids: torch.Tensor) -> torch.Tensor:
         """The positions (B, C) bool that decide the fill: all up to the first control token. See :class:`Format`."""
         control = (token_ids < self.spec.noise_low) | (token_ids >= self.spec.noise_high)
         return control.cumsum(dim=-1) - control.long() == 0
 
-    def _texts(self, token_ids: Sequence[int]) -> list[str]:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        low, high = self.noise_range
-        return [decoder.decode(self.token_bytes[token] if low <= token < high else b"") for token in token_ids]
+    def _prepare_edit(self, request: EditRequest) -> Prepared:
+        """The selection is what the gap starts from."""
+        if request.instruction or request.thinking:
+            raise EngineError(
+                "the loaded checkpoint fills gaps and follows no instructions; send the edit without 'instruction' and "
+                "'thinking', or load an instruction-tuned model",
+                ErrorCode.BAD_REQUEST,
+            )
+        selection_ids = selection_tokens(request.selection, self._encode)
+        gap = Masked(room_to_rewrite(len(selection_ids)))
+        segments = (Fixed(request.prefix), gap, Fixed(request.suffix))
+        draft = _Draft(tuple(selection_ids), (request.strength,) * request.n, request.seed)
+        return self._at_gap(Filled(request.language_id, segments), draft, rows=request.n)
 
-    def _fit(self, prefix: str, suffix: str) -> tuple[list[int], list[int], int]:
-        """Token ids of prefix and suffix within the budget, and how many tokens were cut from their far ends.
+    def _at_gap(self, filled: Filled, draft: _Draft | None, rows: int, truncated_tokens: int = 0) -> Prepared:
+        """The first canvas of the last gap in ``filled``."""
+        context = self._budget.fit(filled.before(self.token_bytes.text), filled.behind(), self._encode)
+        # of a document that is cut for every gap, the most that was out of sight at once
+        truncated_tokens = max(truncated_tokens, context.truncated_tokens)
+        return self._prepared(_Layout(filled, context, draft), rows, truncated_tokens)
 
-        When both are long the prefix gets two thirds; what one side does not need goes to the other. All cuts move in
-        steps of a block, not with every key, so that the prompt keeps its opening and the prefix cache hits.
-        """
-        budget = self.spec.max_prompt_tokens - len(self.spec.prompt("", [], []))
-        block = max(1, budget // 8)
-        farthest = budget * _CHARACTERS_PER_TOKEN
-        skipped = _up_to_block(max(0, len(prefix) - farthest), block * _CHARACTERS_PER_TOKEN)
-        near_prefix, near_suffix = prefix[skipped:], suffix[:farthest]
-        prefix_ids, suffix_ids = self._encode(near_prefix), self._encode(near_suffix)
+    def _continued(self, prepared: Prepared, row: int, layout: _Layout, filled: Filled) -> Prepared:
+        """The next canvas of the same gap."""
+        on_canvas = filled.fills[-1][len(layout.filled.fills[-1]) :]
+        context = self._budget.share([*layout.context.prefix_ids, *on_canvas], layout.context.suffix_ids)
+        draft = layout.draft and layout.draft.behind(prepared.canvas.shape[1] - 1, row)
+        truncated_tokens = prepared.truncated_tokens + context.truncated_tokens
+        return self._prepared(_Layout(filled, context, draft), 1, truncated_tokens)
 
-        fits = len(prefix_ids) + len(suffix_ids) <= budget
-        reserved = len(prefix_ids) if fits else min(_up_to_block(len(prefix_ids), block), budget * 2 // 3)
-        kept_suffix = suffix_ids[: budget - reserved]
-        excess = max(0, len(prefix_ids) - (budget - len(kept_suffix)))
-        kept_prefix = prefix_ids[_up_to_block(excess, block) :]
+    def _prepared(self, layout: _Layout, rows: int, truncated_tokens: int) -> Prepared:
+        filled, draft = layout.filled, layout.draft
+        wanted = max(filled.tokens_left, len(draft.token_ids) if draft else 0) + 1  # one more, for the gap end
+        length = next((bucket for bucket in self.canvas_lengths if bucket >= wanted), self.canvas_lengths[-1])
+        token_ids, warm = torch.zeros(rows, length, dtype=torch.int64), None
+        if draft is not None:
+            token_ids[:] = torch.tensor(self.spec.canvas(draft.token_ids, length))
+            warm = draft.kept(length)
+        return Prepared(
+            prompt_ids=self.spec.prompt(filled.language_id, layout.context.prefix_ids, layout.context.suffix_ids),
+            canvas=TokenCanvas(token_ids, pinned=torch.zeros_like(token_ids, dtype=torch.bool), warm=warm),
+            truncated_tokens=truncated_tokens,
+            layout=layout,
+        )
 
-        cut = len(prefix_ids) - len(kept_prefix) + len(suffix_ids) - len(kept_suffix)
-        read, unread = len(near_prefix) + len(near_suffix), skipped + len(suffix) - len(near_suffix)
-        if unread:  # an estimate: as many tokens per character as in what was read
-            cut += round(unread * (len(prefix_ids) + len(suffix_ids)) / read)
-        return kept_prefix, kept_suffix, cut
+    def _filled(self, layout: _Layout, row_ids: Sequence[int], log_probs: Sequence[float]) -> Filled:
+        """What is filled when this canvas ends as ``row_ids``."""
+        before = layout.filled
+        gap_ids, closed = self.spec.gap(row_ids)
+        if len(gap_ids) > before.tokens_left:
+            gap_ids, closed = gap_ids[: before.tokens_left], False
+        at = len(gap_ids)
+        goes_on = (
+            not closed and 0 < at < before.tokens_left and (at == len(row_ids) or row_ids[at] == self.spec.gap_more)
+        )
+        scored = at + closed
+        return replace(
+            before,
+            fills=(*before.fills[:-1], (*before.fills[-1], *gap_ids)),
+            log_prob=before.log_prob + math.fsum(log_probs[:scored]),
+            scored=before.scored + scored,
+            cut=before.cut or not (closed or goes_on),
+            ended=not goes_on,
+        )
+
+    @property
+    def _budget(self) -> ContextBudget:
+        return ContextBudget(self.spec.max_prompt_tokens - len(self.spec.prompt("", [], [])))
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
 
-def _around_the_gap(request: InfillRequest) -> tuple[str, Masked, str]:
-    gaps = [index for index, segment in enumerate(request.segments) if isinstance(segment, Masked)]
-    if len(gaps) != 1:
-        raise EngineError(
-            f"the loaded checkpoint fills one gap at a time, but the request has {len(gaps)}; send one request per gap",
-            ErrorCode.BAD_REQUEST,
-        )
-    (at,) = gaps
-    gap = request.segments[at]
-    assert isinstance(gap, Masked)
-    return _text(request.segments[:at]), gap, _text(request.segments[at + 1 :])
+@dataclass(frozen=True)
+class _Draft:
+    """Tokens that the canvas starts from: row b leaves a share of ``strengths[b]`` of them as noise."""
+
+    token_ids: tuple[int, ...]
+    strengths: tuple[float, ...]
+    seed: int | None
+
+    def kept(self, length: int) -> torch.Tensor:
+        """Which positions of the canvas start from the draft, (B, C) bool: of gap and tail the same share."""
+        gap = min(len(self.token_ids), length - 1)
+        return torch.cat([kept(self.strengths, part, self.seed) for part in (gap, length - gap)], dim=-1)
+
+    def behind(self, count: int, row: int) -> _Draft | None:
+        """What is left for the next canvas of one row."""
+        rest = self.token_ids[count:]
+        return _Draft(rest, self.strengths[row : row + 1], self.seed) if rest else None
 
 
-def _text(segments: Sequence[Fixed | Masked]) -> str:
-    return "".join(segment.text for segment in segments if isinstance(segment, Fixed))
+@dataclass(frozen=True)
+class _Layout:
+    """What is filled before this canvas, what the prompt holds, and what the canvas starts from."""
+
+    filled: Filled
+    context: Context
+    draft: _Draft | None
 
 
-def _up_to_block(length: int, block: int) -> int:
-    return -(-length // block) * block
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """The byte behind each character of a byte-level vocabulary: printable ones stand for themselves, the others for
-    the code points from 256 on, in order (GPT-2's convention)."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + index): byte for index, byte in enumerate(hidden)}
-
-
-_BYTES = _byte_alphabet()
+def _layout_of(prepared: Prepared) -> _Layout:
+    assert isinstance(prepared.layout, _Layout)
+    return prepared.layout

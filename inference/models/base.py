@@ -1,7 +1,11 @@
-"""The denoiser Protocol: all that the denoising loop knows of a model."""
+"""The denoiser Protocol: all that the denoising loop knows of a model.
+
+Letters in shapes: B canvas rows, C canvas positions, P prompt tokens, D hidden size, V vocabulary, F free positions.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -11,7 +15,7 @@ PromptCache = Any
 
 
 class Denoiser(Protocol):
-    """An encoder that reads the prompt once, and a decoder that predicts every canvas position at once."""
+    """An encoder that reads the prompt once, and a decoder that predicts the free positions of a canvas at once."""
 
     @property
     def vocab_size(self) -> int:
@@ -22,23 +26,44 @@ class Denoiser(Protocol):
         """Where canvases and noise must live."""
 
     def encode(self, prompt_ids: torch.Tensor, past: PromptCache | None = None, shared: int = 0) -> PromptCache:
-        """Encode a prompt: ``prompt_ids`` (B, P) int64 -> its cache. Causal; done once per request.
+        """Encode a prompt: ``prompt_ids`` (1, P) int64 -> its cache. Causal; a long prompt may come in pieces, each
+        the prompt so far.
 
-        ``shared``, 0..P: that many first tokens are those of ``past``, an older prompt of as many rows, and are not
-        encoded again; with ``shared`` P nothing is. ``past`` goes on describing its own prompt.
+        ``shared``, 0..P: that many first tokens are those of ``past``, an older prompt, and are not encoded again; with
+        ``shared`` P nothing is. ``past`` goes on describing its own prompt.
         """
 
     def size_bytes(self, prompt: PromptCache) -> int:
         """Bytes of memory that ``prompt`` holds."""
 
+    def side_by_side(self, prompts: Sequence[PromptCache]) -> PromptCache:
+        """Prompts of different documents for one forward: row b of a canvas (B, C) follows ``prompts[b]``.
+
+        A single prompt from :meth:`encode` needs none of this: it serves canvases of any number of rows. The same
+        prompt may stand several times. What is returned is for :meth:`denoise` only.
+        """
+
+    def embeddings(self, token_ids: torch.Tensor) -> torch.Tensor:
+        """Input embeddings, scaled: ``token_ids`` (...) int64 -> (..., D). A pinned position is conditioned on it."""
+
+    def soft_embeddings(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Expected input embeddings (F, D) under ``probabilities`` (F, V) float32, those of the step before at its
+        temperature."""
+
     def denoise(
         self,
         canvas_ids: torch.Tensor,
         prompt: PromptCache,
-        self_conditioning_logits: torch.Tensor | None,
+        conditioning: torch.Tensor,
+        free: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """One decoder forward.
 
-        ``canvas_ids`` (B, C) int64; ``self_conditioning_logits`` (B, C, V), the temperature-scaled logits of the step
-        before, None at the first. Returns soft-capped logits (B, C, V) float32. Leaves ``prompt`` as it was.
+        ``canvas_ids`` (B, C) int64; ``conditioning`` (B, C, D), the self-conditioning signal, zero at a row's first
+        step; ``free`` (F,) int64, indices into the B * C flattened positions whose logits are wanted, None for all of
+        them. Returns soft-capped logits (F, V) float32. Leaves ``prompt`` as it was and does not synchronise with the
+        host.
         """
+
+    def release(self) -> None:
+        """Drop all memory that holds what can be made again. Weights and prompts stay."""

@@ -1,4 +1,4 @@
-"""DiffusionGemma's text architecture with one expert, written plainly for training and for CPUs.
+"""DiffusionGemma's text architecture with one expert, written plainly: for training, and to hold `lean.py` against.
 
 The same weights run in two modes: a causal encoder that reads the prompt into keys and values, and a bidirectional
 decoder that sees those and a whole canvas. Weights carry the names that transformers uses. Letters in shapes: B
@@ -18,8 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inference.models.dense_blocks import Layer, RMSNorm, SelfConditioning, rms_normalize
-from inference.models.room import Room
+from inference.models.dense_blocks import Layer, Mask, RMSNorm, SelfConditioning, rms_normalize
 
 PREFIX = "model.decoder."
 ENCODER_LAYERS = "model.encoder.language_model.layers."
@@ -154,26 +153,20 @@ class DenseDiffusionGemma(nn.Module):
         """Input embeddings are multiplied by the square root of the hidden size."""
         return math.sqrt(self.config.hidden_size)
 
-    def encode(self, token_ids: Tensor, kv: KeyValues | Sequence[Room] | None = None) -> KeyValues:
-        """Read more prompt: `token_ids` (B, N) after the P tokens of `kv`; returns all P + N, `kv` unchanged.
-
-        Rooms, one per layer with P positions used and N free, are filled instead; what is returned are views of them.
-        """
+    def encode(self, token_ids: Tensor, kv: KeyValues | None = None) -> KeyValues:
+        """Read more prompt: `token_ids` (B, N) after the P tokens of `kv`; returns all P + N, `kv` unchanged."""
         return self.encode_hidden(token_ids, kv)[1]
 
-    def encode_hidden(
-        self, token_ids: Tensor, kv: KeyValues | Sequence[Room] | None = None
-    ) -> tuple[Tensor, KeyValues]:
+    def encode_hidden(self, token_ids: Tensor, kv: KeyValues | None = None) -> tuple[Tensor, KeyValues]:
         """As `encode`, with the normalised hidden states (B, N, D) for the autoregressive loss."""
         past, new = _length(kv), token_ids.shape[1]
         positions = torch.arange(past, past + new, device=token_ids.device)
         distance = positions[:, None] - torch.arange(past + new, device=token_ids.device)  # (N, P + N)
         visible = distance >= 0
         near = (visible & (distance < self.config.window))[:, -(self.config.window - 1 + new) :]
-        # one new token sees all: without a mask the attention is faster
-        masks = (_additive(near, self.dtype), _additive(visible, self.dtype) if new > 1 else None)
+        masks = _additive(near, self.dtype), _additive(visible, self.dtype)
         hidden = self.embed_tokens(token_ids) * self.embedding_scale
-        return self._run(hidden, positions[None], kv, masks, encoding=True)
+        return self.run(hidden, positions[None], kv, masks, encoding=True)
 
     def decode(self, canvas_ids: Tensor, kv: KeyValues, self_conditioning_logits: Tensor | None = None) -> Tensor:
         """One denoising pass: `canvas_ids` (B, C) after the P tokens of `kv` -> soft-capped fp32 logits (B, C, V).
@@ -193,7 +186,7 @@ class DenseDiffusionGemma(nn.Module):
         return self.logits(self.decode_hidden(canvas_ids, seen, positions, None, soft))
 
     def decode_hidden(
-        self, canvas_ids: Tensor, kv: KeyValues, positions: Tensor, mask: Tensor | None, soft: Tensor | None
+        self, canvas_ids: Tensor, kv: KeyValues, positions: Tensor, mask: Mask, soft: Tensor | None
     ) -> Tensor:
         """Normalised hidden states (B, C, D) of a canvas at `positions` (B or 1, C), for training.
 
@@ -201,7 +194,7 @@ class DenseDiffusionGemma(nn.Module):
         (B, C, D) are soft embeddings of the step before. `kv` is read as it is: no window is applied.
         """
         embedded = self.self_conditioning(self.embed_tokens(canvas_ids) * self.embedding_scale, soft)
-        return self._run(embedded, positions, kv, (mask, mask), encoding=False)[0]
+        return self.run(embedded, positions, kv, (mask, mask), encoding=False)[0]
 
     def soft_embeddings(self, logits: Tensor) -> Tensor:
         """Expected input embeddings (B, C, D) under `logits` (B, C, V)."""
@@ -218,12 +211,12 @@ class DenseDiffusionGemma(nn.Module):
         """The number format of weights and activations."""
         return self.embed_tokens.weight.dtype
 
-    def _run(
+    def run(
         self,
         hidden: Tensor,
         positions: Tensor,
-        kv: KeyValues | Sequence[Room] | None,
-        masks: tuple[Tensor | None, Tensor | None],
+        kv: KeyValues | None,
+        masks: tuple[Mask, Mask],
         encoding: bool,
     ) -> tuple[Tensor, KeyValues]:
         """All layers and the last norm; `masks` are additive: of sliding layers, of full layers."""
@@ -239,12 +232,9 @@ class DenseDiffusionGemma(nn.Module):
         return self.norm(hidden), grown
 
 
-def _length(kv: KeyValues | Sequence[Room] | None) -> int:
+def _length(kv: KeyValues | None) -> int:
     """How many tokens `kv` holds."""
-    if not kv:
-        return 0
-    first = kv[0]
-    return first.used if isinstance(first, Room) else first[0].shape[2]
+    return kv[0][0].shape[2] if kv else 0
 
 
 def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:

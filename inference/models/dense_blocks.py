@@ -3,13 +3,15 @@
 Norm weights before a projection are folded into it, and projections that read the same input are one product.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inference.models.room import Room
+Mask = Tensor | Callable[[Tensor, Tensor, Tensor], Tensor] | None
+"""An additive mask, none, or (for packed training) the whole attention of queries, keys and values."""
 
 
 class _RMSNormalize(torch.autograd.Function):
@@ -72,8 +74,8 @@ class Attention(nn.Module):
         x: Tensor,
         input_weight: Tensor,
         rotary: tuple[Tensor, Tensor],
-        past: tuple[Tensor, Tensor] | Room | None,
-        mask: Tensor | None,
+        past: tuple[Tensor, Tensor] | None,
+        mask: Mask,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """`x` (B, N, D), to be scaled by `input_weight` (D,) -> output (B, N, D), keys, values (B, G, P + N, E).
 
@@ -90,12 +92,10 @@ class Attention(nn.Module):
         rotated = rotate(queries_keys, scale, *rotary).transpose(1, 2)  # (B, H + G, N, E)
         queries, keys = rotated[:, : self.heads], rotated[:, self.heads :]
         values = rms_normalize(values, self.epsilon).transpose(1, 2)
-        if isinstance(past, Room):
-            keys, values = past.followed_by(keys, values)
-        elif past is not None:
+        if past is not None:
             keys, values = torch.cat((past[0], keys), dim=2), torch.cat((past[1], values), dim=2)
         seen = keys, values
-        if mask is not None and mask.shape[-1] < keys.shape[2]:
+        if isinstance(mask, Tensor) and mask.shape[-1] < keys.shape[2]:
             seen = keys[:, :, -mask.shape[-1] :], values[:, :, -mask.shape[-1] :]
         attended = attend(queries, *seen, mask).transpose(1, 2).reshape(batch, new, -1)
         return self.o_proj(attended), keys, values
@@ -109,12 +109,11 @@ def rotate(x: Tensor, scale: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * (cos * scale) + swapped * (sin * turned)
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Mask) -> Tensor:
     """Attention with scale 1: queries (B, H, N, E), keys and values (B, G, M, E), additive mask -> (B, H, N, E)."""
+    if callable(mask):
+        return mask(queries, keys, values)
     if not torch.is_grad_enabled():
-        if mask is None and queries.shape[2] == 1:  # as rows of one group, so that keys and values are read once
-            rows = queries.reshape(queries.shape[0], keys.shape[1], -1, queries.shape[3])
-            return functional.scaled_dot_product_attention(rows, keys, values, scale=1.0).reshape(queries.shape)
         return functional.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, scale=1.0, enable_gqa=True
         )
@@ -202,8 +201,8 @@ class Layer(nn.Module):
         self,
         x: Tensor,
         rotary: tuple[Tensor, Tensor],
-        past: tuple[Tensor, Tensor] | Room | None,
-        mask: Tensor | None,
+        past: tuple[Tensor, Tensor] | None,
+        mask: Mask,
         encoding: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """`x` (B, N, D) -> the same shape, and the layer's keys and values (B, G, P + N, E)."""

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.nn import functional
 from transformers.cache_utils import DynamicCache, DynamicSlidingWindowLayer
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import DiffusionGemmaGenerationConfig
 from transformers.models.diffusion_gemma.modeling_diffusion_gemma import DiffusionGemmaForBlockDiffusion
 from transformers.utils import logging
 
 from inference.errors import EngineError
+from inference.models.padding import padded, visible_keys
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Prompts of several lengths as one cache: keys and values (B, G, P, E) end together, the window applied.
+
+    ``lengths`` (B, 1) int64 are the prompts' own; ``masks`` (B, 1, 1, P) additive, by layer type, None where no row is
+    padded.
+    """
+
+    cache: DynamicCache
+    lengths: torch.Tensor
+    masks: dict[str, torch.Tensor | None]
 
 
 class DiffusionGemmaDenoiser:
@@ -24,6 +42,11 @@ class DiffusionGemmaDenoiser:
 
     def __init__(self, model: DiffusionGemmaForBlockDiffusion) -> None:
         self._model = model.eval()
+
+    @property
+    def model(self) -> DiffusionGemmaForBlockDiffusion:
+        """The model itself."""
+        return self._model
 
     @property
     def vocab_size(self) -> int:
@@ -57,22 +80,84 @@ class DiffusionGemmaDenoiser:
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in prompt.layers)
 
     @torch.inference_mode()
+    def side_by_side(self, prompts: Sequence[DynamicCache]) -> SideBySide:
+        """Pad the prompts on their left to one length; see :class:`Denoiser`."""
+        views = [_as_read(prompt, 1) for prompt in prompts]
+        cache, masks = _copied(views[0]), {}
+        for index, (layer, kind) in enumerate(zip(cache.layers, self._text_config.layer_types, strict=True)):
+            rows = [view.layers[index] for view in views]
+            layer.keys, layer.values = padded([row.keys for row in rows]), padded([row.values for row in rows])
+            masks[kind] = visible_keys([row.keys.shape[2] for row in rows], layer.keys)
+        lengths = [[prompt.get_seq_length()] for prompt in prompts]
+        return SideBySide(cache, torch.tensor(lengths, device=self.device), masks)
+
+    @torch.inference_mode()
+    def embeddings(self, token_ids: torch.Tensor) -> torch.Tensor:
+        """Scaled input embeddings of ``token_ids`` (...) int64, (..., D)."""
+        embedded: torch.Tensor = self._decoder.embed_tokens(token_ids)
+        return embedded
+
+    @torch.inference_mode()
+    def soft_embeddings(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Expected input embeddings (F, D) under ``probabilities`` (F, V)."""
+        embedding = self._decoder.embed_tokens
+        probabilities = probabilities.to(embedding.weight.dtype)
+        expected: torch.Tensor = (probabilities @ embedding.weight) * embedding.embed_scale.to(probabilities.dtype)
+        return expected
+
+    @torch.inference_mode()
     def denoise(
         self,
         canvas_ids: torch.Tensor,
-        prompt: DynamicCache,
-        self_conditioning_logits: torch.Tensor | None,
+        prompt: DynamicCache | SideBySide,
+        conditioning: torch.Tensor,
+        free: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """One decoder forward over ``canvas_ids`` (B, C) -> logits (B, C, V) float32; see :class:`Denoiser`."""
-        if self_conditioning_logits is not None:
-            self_conditioning_logits = self_conditioning_logits.to(self._model.dtype)
-        output = self._model(
-            decoder_input_ids=canvas_ids,
-            past_key_values=_as_read(prompt, canvas_ids.shape[0]),
-            self_conditioning_logits=self_conditioning_logits,
-        )
-        logits: torch.Tensor = output.logits
-        return logits
+        """One decoder forward over ``canvas_ids`` (B, C) -> logits (F, V) float32; see :class:`Denoiser`."""
+        rows, length = canvas_ids.shape
+        if isinstance(prompt, SideBySide):
+            masks = {kind: mask if mask is None else _open(mask, length) for kind, mask in prompt.masks.items()}
+            cache, first = prompt.cache, prompt.lengths
+        else:
+            masks = dict.fromkeys(self._text_config.layer_types)
+            cache = _as_read(prompt, rows)
+            first = torch.full((1, 1), prompt.get_seq_length(), device=canvas_ids.device)
+        conditioned = self._decoder.self_conditioning.register_forward_pre_hook(_with_signal(conditioning))
+        try:
+            output = self._decoder(
+                decoder_input_ids=canvas_ids,
+                past_key_values=cache,
+                decoder_attention_mask=masks,
+                decoder_position_ids=first + torch.arange(length, device=canvas_ids.device),
+            )
+        finally:
+            conditioned.remove()
+        hidden = output.last_hidden_state.flatten(0, 1)
+        softcap = self._text_config.final_logit_softcapping
+        logits = self._model.lm_head(hidden if free is None else hidden[free]).float()
+        capped: torch.Tensor = torch.tanh(logits / softcap) * softcap
+        return capped
+
+    def release(self) -> None:
+        """Nothing is kept from one call to the next."""
+
+    @property
+    def _decoder(self) -> Any:
+        return self._model.model.decoder
+
+    @property
+    def _text_config(self) -> Any:
+        return self._model.config.text_config
+
+
+def _open(mask: torch.Tensor, length: int) -> torch.Tensor:
+    """``mask`` (B, 1, 1, P) with a canvas behind that sees all of itself: (B, 1, C, P + C)."""
+    return functional.pad(mask, (0, length)).expand(-1, -1, length, -1)
+
+
+def _with_signal(conditioning: torch.Tensor) -> Callable[[Any, tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]]:
+    """A hook that gives the self-conditioning module our signal in place of what it makes from a canvas of logits."""
+    return lambda _, inputs: (inputs[0], conditioning)
 
 
 def load_diffusion_gemma(folder: Path, device: torch.device, dtype: torch.dtype) -> DiffusionGemmaDenoiser:
@@ -117,8 +202,8 @@ def _as_read(prompt: DynamicCache, rows: int) -> DynamicCache:
     view = _copied(prompt)
     for layer in view.layers:
         if isinstance(layer, DynamicSlidingWindowLayer):
-            seen = layer.sliding_window - 1
-            layer.keys, layer.values = layer.keys[:, :, -seen:], layer.values[:, :, -seen:]
+            first = max(0, layer.keys.shape[2] - layer.sliding_window + 1)
+            layer.keys, layer.values = layer.keys[:, :, first:], layer.values[:, :, first:]
         layer.keys = layer.keys.expand(rows, -1, -1, -1)
         layer.values = layer.values.expand(rows, -1, -1, -1)
     return view

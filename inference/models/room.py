@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -11,6 +12,12 @@ class Room:
     def __init__(self, keys: Tensor, values: Tensor, used: int = 0) -> None:
         """Take over buffers whose first ``used`` positions are written."""
         self._keys, self._values, self.used = keys, values, used
+
+    @classmethod
+    def empty(cls, groups: int, capacity: int, size: int, *, dtype: torch.dtype, device: torch.device) -> Room:
+        """For one row."""
+        keys, values = torch.empty(2, 1, groups, capacity, size, dtype=dtype, device=device)
+        return cls(keys, values)
 
     @property
     def capacity(self) -> int:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inference.training.architecture import DENSE, EXPERT, HEADS, HIDDEN, KEY_VALUE_HEADS, LAYERS, WINDOW
+from inference.training.architecture import load_shape
 from inference.training.checkpointing import STATE, read_position
 from inference.training.corpus import Source, read_manifest
 from inference.training.evaluate import render
 
+METRICS = "metrics.json"  # of a run that was brought home
 TEMPLATE = Path(__file__).with_name("card.md")
 CURVE = 12  # rows of the loss table
 
@@ -17,16 +18,18 @@ CURVE = 12  # rows of the loss table
 def write_card(run: Path, folder: Path, seed: int) -> None:
     """Fill the template's placeholders and write the card into `folder`."""
     report = json.loads((run / "evaluation.json").read_text())
-    position = read_position(run / STATE)
-    manifest = read_manifest()
+    position = read_position(run / STATE) if (run / STATE).exists() else json.loads((run / METRICS).read_text())
+    used = run / "manifest.json"  # what the run learnt from, where its folder says so
+    manifest = read_manifest(used) if used.exists() else read_manifest()
+    shape = load_shape(run)
     values = {
-        "LAYERS": LAYERS,
-        "HIDDEN": HIDDEN,
-        "HEADS": HEADS,
-        "KEY_VALUE_HEADS": KEY_VALUE_HEADS,
-        "DENSE": DENSE,
-        "EXPERT": EXPERT,
-        "WINDOW": WINDOW,
+        "LAYERS": shape.layers,
+        "HIDDEN": shape.hidden,
+        "HEADS": shape.heads,
+        "KEY_VALUE_HEADS": shape.key_value_heads,
+        "DENSE": shape.dense,
+        "EXPERT": shape.expert,
+        "WINDOW": shape.window,
         "SIZE": f"{(folder / 'model.safetensors').stat().st_size / 1e6:.1f}",
         "SEED": seed,
         "STEPS": f"{position['step']:,}",

@@ -20,7 +20,7 @@ from inference.training.spans import draw_span, excerpt, parser
 
 CANVAS = {"line": 32, "node": 64, "characters": 64, "lines": 64}
 LANGUAGES = {
-    "line": ("python", "javascript", "markdown"),
+    "line": ("python", "javascript", "typescript", "markdown", "go", "rust"),
     "node": ("python",),
     "characters": ("python",),
     "lines": ("python",),
@@ -185,6 +185,8 @@ def evaluate(folder: Path, documents: Sequence[Document], sampling: Sampling, co
     report: dict[str, Any] = {"kinds": {}, "samples": []}
     for kind, languages in LANGUAGES.items():
         for language in languages:
+            if not any(document.language == language for document in documents):
+                continue
             cases = draw_cases(documents, kind, language, count, seed)
             outcomes = run_cases(model, tokenizer, spec, cases, sampling, seed)
             report["kinds"][f"{kind} {language}"] = summary(outcomes)

@@ -14,7 +14,9 @@ from inference.formats.infill_spec import InfillSpec
 from inference.training.corpus import Document
 from inference.training.spans import draw_span, excerpt
 
-LANGUAGE_WEIGHTS = {"python": 0.66, "javascript": 0.10, "typescript": 0.07, "tsx": 0.005, "markdown": 0.11}
+LANGUAGE_WEIGHTS = {
+    "python": 0.60, "javascript": 0.08, "typescript": 0.065, "tsx": 0.005, "markdown": 0.15, "go": 0.03, "rust": 0.03,
+}  # fmt: skip
 OTHER_WEIGHT = 0.01  # of each remaining language
 MODULE_CHARACTERS = 20_000  # a longer document is not drawn more often
 PROMPT_BUDGETS = (160, 288, 448)  # tokens

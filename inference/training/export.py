@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from inference.formats.infill_spec import InfillSpec
 from inference.models.dense import DenseDiffusionGemma
-from inference.training.architecture import dense_config, text_config
+from inference.training.architecture import SMALL, Shape, dense_config, load_shape, text_config
 from inference.training.checkpointing import STATE
 from inference.training.denoise import Sampling
 from inference.training.tokenizer import CONTROLS
@@ -27,32 +28,49 @@ VISION = {  # the class insists on a vision tower: the smallest one there is, wi
 }  # fmt: skip
 
 
-def averaged_model(run: Path, vocabulary: int) -> DenseDiffusionGemma:
-    """The model of a run's last state with the moving average of its weights, in fp32."""
-    model = DenseDiffusionGemma(dense_config(vocabulary))
-    initialize(model, 0)  # for the router's weights, which decide nothing and are not trained
-    state = load_file(run / STATE)
+def averages(run: Path) -> dict[str, Tensor]:
+    """The moving average of the weights in a run's last state, in fp32."""
     prefix = "average/"
-    averages = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    model.load_state_dict(averages, strict=False)
+    state = load_file(run / STATE)
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def model_of(weights: Mapping[str, Tensor], vocabulary: int, shape: Shape) -> DenseDiffusionGemma:
+    """A model with these weights, in fp32."""
+    model = DenseDiffusionGemma(dense_config(vocabulary, shape))
+    initialize(model, 0)  # for the router's weights, which decide nothing and are not trained
+    left_out = model.load_state_dict(dict(weights), strict=False)
+    untrained = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    scalars = [name for name, _ in model.named_buffers() if name.endswith("_scalar")]
+    missing = sorted(set(left_out.missing_keys) - {*untrained, *scalars})
+    if missing or left_out.unexpected_keys:
+        raise ValueError(f"the weights are not of the shape '{shape.name}': {[*missing, *left_out.unexpected_keys][0]}")
     return model.eval()
 
 
 def export(run: Path, folder: Path, spec: InfillSpec, sampling: Sampling) -> None:
-    """Write config, weights (bf16), tokenizer, generation settings and `infill.json` into `folder`."""
+    """Write the averaged weights of a run as a checkpoint folder."""
+    shape = load_shape(run)
+    write_checkpoint(model_of(averages(run), spec.noise_high, shape), shape, run, folder, spec, sampling)
+
+
+def write_checkpoint(
+    model: DenseDiffusionGemma, shape: Shape, tokenizer: Path, folder: Path, spec: InfillSpec, sampling: Sampling
+) -> None:
+    """Write config, weights (bf16), tokenizer (from the folder given), generation settings and `infill.json`."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "config.json", model_config(spec.noise_high))
+    _write(folder / "config.json", model_config(spec.noise_high, shape))
     _write(folder / "generation_config.json", generation_config(spec, sampling))
     spec.save(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(run / name, folder / name)
-    tensors = averaged_model(run, spec.noise_high).checkpoint() | vision_tensors(folder)
+        shutil.copyfile(tokenizer / name, folder / name)
+    tensors = model.checkpoint() | vision_tensors(folder)
     rounded = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}
     save_file(rounded, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
 
 
-def model_config(vocabulary: int) -> dict[str, Any]:
+def model_config(vocabulary: int, shape: Shape = SMALL) -> dict[str, Any]:
     """The whole `config.json`."""
     return {
         "architectures": ["DiffusionGemmaForBlockDiffusion"],
@@ -64,7 +82,7 @@ def model_config(vocabulary: int) -> dict[str, Any]:
         "boi_token_id": LAST_CONTROL - 2,
         "eoi_token_id": LAST_CONTROL - 1,
         "image_token_id": LAST_CONTROL,
-        "text_config": text_config(vocabulary),
+        "text_config": text_config(vocabulary, shape),
         "vision_config": VISION,
     }
 

@@ -14,15 +14,15 @@ class _SoftcapCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, embedding: Tensor, targets: Tensor, weights: Tensor, softcap: float
+        ctx: Any, hidden: Tensor, embedding: Tensor, targets: Tensor, weights: Tensor, softcap: float, chunk: int
     ) -> tuple[Tensor, Tensor]:
         hidden_gradient = torch.empty_like(hidden)
-        embedding_gradient = torch.zeros(embedding.shape, dtype=torch.float32)
-        losses = torch.empty(len(hidden))
-        for start in range(0, len(hidden), CHUNK):
-            rows = slice(start, start + CHUNK)
+        embedding_gradient = torch.zeros(embedding.shape, dtype=torch.float32, device=hidden.device)
+        losses = torch.empty(len(hidden), device=hidden.device)
+        for start in range(0, len(hidden), chunk):
+            rows = slice(start, start + chunk)
             count = len(hidden[rows])
-            missing = CHUNK - count  # every chunk has one shape, so that one compiled kernel serves all
+            missing = chunk - count  # every chunk has one shape, so that one compiled kernel serves all
             raw = functional.pad(hidden[rows], (0, 0, 0, missing)) @ embedding.T
             found, gradient = row_losses(
                 raw, functional.pad(targets[rows], (0, missing)), functional.pad(weights[rows], (0, missing)), softcap
@@ -35,10 +35,10 @@ class _SoftcapCrossEntropy(torch.autograd.Function):
         return (losses * weights).sum(), losses
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         hidden_gradient, embedding_gradient = ctx.saved_tensors
         scale = gradients[0].to(hidden_gradient.dtype)
-        return hidden_gradient * scale, embedding_gradient * scale, None, None, None
+        return hidden_gradient * scale, embedding_gradient * scale, None, None, None, None
 
 
 def row_losses(raw: Tensor, targets: Tensor, weights: Tensor, softcap: float) -> tuple[Tensor, Tensor]:
@@ -54,10 +54,10 @@ def row_losses(raw: Tensor, targets: Tensor, weights: Tensor, softcap: float) ->
 
 
 def softcap_cross_entropy(
-    hidden: Tensor, embedding: Tensor, targets: Tensor, weights: Tensor, softcap: float
+    hidden: Tensor, embedding: Tensor, targets: Tensor, weights: Tensor, softcap: float, chunk: int = CHUNK
 ) -> tuple[Tensor, Tensor]:
     """Weighted sum of the losses, and every row's loss without gradient.
 
-    `hidden` (N, D), `embedding` (V, D), `targets` (N,) int64, `weights` (N,) fp32.
+    `hidden` (N, D), `embedding` (V, D), `targets` (N,) int64, `weights` (N,) fp32; `chunk` rows of logits at a time.
     """
-    return _SoftcapCrossEntropy.apply(hidden, embedding, targets, weights, softcap)  # type: ignore[no-any-return, no-untyped-call]
+    return _SoftcapCrossEntropy.apply(hidden, embedding, targets, weights, softcap, chunk)  # type: ignore[no-any-return, no-untyped-call]

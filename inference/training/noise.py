@@ -1,6 +1,7 @@
 """Uniform noise on canvases: the forward process of DiffusionGemma, and what every canvas token weighs in the loss."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +14,11 @@ PADS_WEIGHT = 1.5  # of all pads of one canvas together (as DreamOn, arXiv 2602.
 
 def noise_levels(batch: int, canvases: int, generator: torch.Generator) -> Tensor:
     """`t` (B, K) in (0.001, 1]: stratified over the batch, the canvases of one prompt spread evenly."""
-    strata = (torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)) / batch
-    spread = (strata[:, None] + torch.arange(canvases) / canvases) % 1.0
+    draw: dict[str, Any] = {"generator": generator, "device": generator.device}
+    strata = (torch.randperm(batch, **draw) + torch.rand(batch, **draw)) / batch
+    spread = (strata[:, None] + torch.arange(canvases, device=generator.device) / canvases) % 1.0
     t = T_MIN + (1.0 - T_MIN) * spread
-    return torch.where(torch.rand(batch, canvases, generator=generator) < PURE_NOISE, 1.0, t)
+    return torch.where(torch.rand(batch, canvases, **draw) < PURE_NOISE, 1.0, t)
 
 
 def corrupt(clean: Tensor, t: Tensor, low: int, high: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

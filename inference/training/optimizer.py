@@ -51,49 +51,59 @@ class Optimizer:
             self.state[f"second/{name}"] = torch.zeros_like(self.state[f"master/{name}"])
 
     @torch.no_grad()
-    def step(self, number: int, factor: float) -> float:
-        """One update, the `number`-th from 0, with all rates times `factor`; returns the gradient's norm.
+    def step(self, number: int, factor: float) -> Tensor:
+        """One update, the `number`-th from 0, with all rates times `factor`; returns the gradient's norm (a scalar).
 
         Parameters without a gradient (self-conditioning, in steps without it) stay as they are.
         """
         gradients = {n: p.grad.float() for n, p in self.parameters.items() if p.grad is not None}
-        norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients.values()))
-        scale = min(1.0, self.rates.clip / (norm + 1e-6))
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients.values()))))
         self._muon(gradients, factor * self.rates.muon)
-        self._adam(gradients, number, factor * self.rates.adam, scale)
+        self._adam(gradients, number, factor * self.rates.adam, (self.rates.clip / (norm + 1e-6)).clamp(max=1.0))
         average = min(self.rates.average, (1 + number) / (10 + number))
-        for name, parameter in self.parameters.items():
-            master = self.state[f"master/{name}"]
-            self.state[f"average/{name}"].lerp_(master, 1.0 - average)
-            parameter.copy_(master)
+        masters = self._column("master", self.parameters)
+        torch._foreach_lerp_(self._column("average", self.parameters), masters, 1.0 - average)
+        torch._foreach_copy_(list(self.parameters.values()), masters)
+        for parameter in self.parameters.values():
             parameter.grad = None
         return norm
 
+    def _column(self, kind: str, names: Iterable[str]) -> list[Tensor]:
+        return [self.state[f"{kind}/{name}"] for name in names]
+
     def _muon(self, gradients: dict[str, Tensor], rate: float) -> None:
+        names = [name for name in self.matrices if name in gradients]
+        if not names:
+            return
+        momenta = self._column("first", names)
+        updates = [gradients[name] for name in names]
+        torch._foreach_lerp_(momenta, updates, 1.0 - self.rates.momentum)
+        torch._foreach_lerp_(updates, momenta, self.rates.momentum)
         stacks: dict[tuple[int, int], list[tuple[str, Tensor]]] = {}
-        for name in filter(gradients.__contains__, self.matrices):
-            momentum, gradient = self.state[f"first/{name}"], gradients[name]
-            momentum.lerp_(gradient, 1.0 - self.rates.momentum)
-            update = gradient.lerp(momentum, self.rates.momentum).squeeze(0)
-            update = update.T if update.shape[0] > update.shape[1] else update
-            stacks.setdefault((update.shape[0], update.shape[1]), []).append((name, update))
-        for updates in stacks.values():
-            for (name, _), update in zip(updates, orthogonalize(torch.stack([u for _, u in updates])), strict=True):
+        for name, update in zip(names, updates, strict=True):
+            flat = update.squeeze(0)
+            flat = flat.T if flat.shape[0] > flat.shape[1] else flat
+            stacks.setdefault((flat.shape[0], flat.shape[1]), []).append((name, flat))
+        for stack in stacks.values():
+            for (name, _), update in zip(stack, orthogonalize(torch.stack([u for _, u in stack])), strict=True):
                 master = self.state[f"master/{name}"]
                 rows, columns = master.shape[-2:]
                 turned = update.T if rows > columns else update
                 master.add_(turned.reshape(master.shape).float(), alpha=-rate * math.sqrt(max(1.0, rows / columns)))
 
-    def _adam(self, gradients: dict[str, Tensor], number: int, rate: float, scale: float) -> None:
+    def _adam(self, gradients: dict[str, Tensor], number: int, rate: float, scale: Tensor) -> None:
         first_beta, second_beta = self.rates.betas
-        first_correction = 1 - first_beta ** (number + 1)
-        second_correction = 1 - second_beta ** (number + 1)
-        for name in filter(gradients.__contains__, self.others):
-            gradient = gradients[name] * scale
-            first = self.state[f"first/{name}"].lerp_(gradient, 1 - first_beta)
-            second = self.state[f"second/{name}"].lerp_(gradient.square(), 1 - second_beta)
-            step = (first / first_correction) / ((second / second_correction).sqrt_() + 1e-8)
-            self.state[f"master/{name}"].add_(step, alpha=-rate)
+        names = [name for name in self.others if name in gradients]
+        if not names:
+            return
+        scaled = torch._foreach_mul([gradients[name] for name in names], scale)
+        firsts, seconds = self._column("first", names), self._column("second", names)
+        torch._foreach_lerp_(firsts, scaled, 1 - first_beta)
+        torch._foreach_lerp_(seconds, torch._foreach_mul(scaled, scaled), 1 - second_beta)
+        roots = torch._foreach_sqrt(torch._foreach_div(seconds, 1 - second_beta ** (number + 1)))
+        torch._foreach_add_(roots, 1e-8)
+        steps = torch._foreach_div(torch._foreach_div(firsts, 1 - first_beta ** (number + 1)), roots)
+        torch._foreach_add_(self._column("master", names), steps, alpha=-rate)
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take over a saved `state` and the model weights in it."""

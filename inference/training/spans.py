@@ -4,29 +4,24 @@ Kinds and shares follow what editors ask for: rest of a line, a syntax node (AST
 random characters, nothing at all. More than half of the cuts fall inside a word, as a cursor does.
 """
 
+from __future__ import annotations
+
 import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-import tree_sitter_javascript
-import tree_sitter_python
-import tree_sitter_typescript
-from tree_sitter import Language, Node, Parser
+if TYPE_CHECKING:
+    from tree_sitter import Node, Parser
 
 SHARES = {"line": 0.35, "node": 0.25, "lines": 0.20, "characters": 0.15, "empty": 0.05}
 EXCERPT = 12_000  # characters of a long document that are looked at
-LONGEST_NODE = 320  # characters
+LONGEST_NODE = 320  # bytes
 LONGEST_RUN = 160  # characters
 INSIDE_WORD = 0.6  # how often a cut at the start of a word moves into it
 WORD = re.compile(r"\w+")
-GRAMMARS: dict[str, Callable[[], object]] = {
-    "python": tree_sitter_python.language,
-    "javascript": tree_sitter_javascript.language,
-    "typescript": tree_sitter_typescript.language_typescript,
-    "tsx": tree_sitter_typescript.language_tsx,
-}
 
 
 @dataclass(frozen=True)
@@ -41,8 +36,27 @@ class Span:
 @cache
 def parser(language: str) -> Parser | None:
     """The tree-sitter parser of an LSP language id, where there is one."""
-    grammar = GRAMMARS.get(language)
-    return Parser(Language(grammar())) if grammar else None
+    grammar = _grammars().get(language)
+    if grammar is None:
+        return None
+    from tree_sitter import Language, Parser
+
+    return Parser(Language(grammar()))
+
+
+@cache
+def _grammars() -> dict[str, Callable[[], object]]:
+    # Late: a machine that trains on packed shards has no tree-sitter.
+    import tree_sitter_javascript
+    import tree_sitter_python
+    import tree_sitter_typescript
+
+    return {
+        "python": tree_sitter_python.language,
+        "javascript": tree_sitter_javascript.language,
+        "typescript": tree_sitter_typescript.language_typescript,
+        "tsx": tree_sitter_typescript.language_tsx,
+    }
 
 
 def excerpt(text: str, rng: random.Random) -> str:
@@ -72,10 +86,10 @@ def draw_span(text: str, language: str, rng: random.Random, kind: str | None = N
         found = _characters(text, rng)
     assert found is not None
     start, end = found
-    return Span(kind, _into_word(text, start, end, rng), end)
+    return Span(kind, into_word(text, start, end, rng), end)
 
 
-def _into_word(text: str, start: int, end: int, rng: random.Random) -> int:
+def into_word(text: str, start: int, end: int, rng: random.Random) -> int:
     """Move a cut at the start of a word into it, as if its first letters had been typed."""
     word = WORD.match(text, start, end)
     if word is None or word.end() - start < 2 or (start and WORD.match(text[start - 1])) or rng.random() > INSIDE_WORD:
@@ -128,14 +142,26 @@ def _empty(text: str, rng: random.Random) -> int:
 
 
 def _node(text: str, language: str, rng: random.Random) -> tuple[int, int] | None:
-    """A named node of 2 to `LONGEST_NODE` characters; every size has a chance, not only the many leaves."""
+    data = text.encode()
+    found = draw_nodes(data, language, 8, rng, enough=1)
+    if not found:
+        return None
+    start, end = found[0]
+    first = len(data[:start].decode())
+    return first, first + len(data[start:end].decode())
+
+
+def draw_nodes(
+    data: bytes, language: str, tries: int, rng: random.Random, enough: int | None = None
+) -> list[tuple[int, int]]:
+    """Named nodes of 2 to `LONGEST_NODE` bytes at random places; every size has a chance, not only the many leaves."""
     tree_parser = parser(language)
     if tree_parser is None:
-        return None
-    data = text.encode()
-    nodes = [tree_parser.parse(data).root_node]
-    for _ in range(8):
-        node = _descend(nodes[0], rng.randrange(len(data) + 1))
+        return []
+    root = tree_parser.parse(data).root_node
+    found: list[tuple[int, int]] = []
+    for _ in range(tries):
+        node = _descend(root, rng.randrange(len(data) + 1))
         sizes: list[tuple[int, int]] = []
         while node is not None:
             length = node.end_byte - node.start_byte
@@ -145,10 +171,10 @@ def _node(text: str, language: str, rng: random.Random) -> tuple[int, int] | Non
                 sizes.append((node.start_byte, node.end_byte))
             node = node.parent
         if sizes:
-            start, end = rng.choice(sizes)
-            first = len(data[:start].decode())
-            return first, first + len(data[start:end].decode())
-    return None
+            found.append(rng.choice(sizes))
+            if len(found) == enough:
+                break
+    return found
 
 
 def _descend(root: Node, position: int) -> Node | None:

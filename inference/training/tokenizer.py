@@ -33,7 +33,10 @@ UNITS = "|".join(
         r"\s",
     )
 )
-LEARN_FROM = {"python": 11_000_000, "javascript": 2_200_000, "typescript": 1_500_000, "markdown": 1_300_000}
+LEARN_FROM = {
+    "python": 11_000_000, "javascript": 2_200_000, "typescript": 1_500_000, "markdown": 2_600_000, "go": 700_000,
+    "rust": 700_000,
+}  # fmt: skip
 CANVAS_BUCKETS = (16, 32, 64, 128)
 
 

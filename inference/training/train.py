@@ -71,11 +71,16 @@ def initialize(model: DenseDiffusionGemma, seed: int) -> None:
             elif name.endswith(("q_norm.weight", "k_norm.weight")):
                 parameter.fill_(0.4)
             elif "embed" in name:
-                parameter.normal_(0.0, 0.04, generator=generator)
+                parameter.copy_(_normal(parameter, 0.04, generator))
             elif parameter.ndim >= 2:
-                parameter.normal_(0.0, 0.5 * parameter.shape[-1] ** -0.5, generator=generator)
+                parameter.copy_(_normal(parameter, 0.5 * parameter.shape[-1] ** -0.5, generator))
         # With one expert the router decides nothing and gets no gradient.
         parameter.requires_grad_("router.proj" not in name and "router.scale" not in name)
+
+
+def _normal(like: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
+    """Drawn on the CPU, so that a seed means the same on every device."""
+    return torch.empty_like(like, device="cpu").normal_(0.0, deviation, generator=generator)
 
 
 def batch_losses(
@@ -195,7 +200,7 @@ class Trainer:
             generator,
         )
         losses.total.backward()  # type: ignore[no-untyped-call]
-        norm = self.optimizer.step(step, recipe.rate_factor(step))
+        norm = float(self.optimizer.step(step, recipe.rate_factor(step)))
         self.position["step"] += 1
         self.position["batch"] += 1
         self.position["prompt_tokens"] += int(batch.lengths.sum())

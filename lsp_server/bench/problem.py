@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BadProblems(ValueError):  # noqa: N818 - what it is about, not that it is an error
@@ -60,11 +63,16 @@ def read_problems(path: Path, limit: int | None = None) -> list[Problem]:
 def _problem(line: str, place: str) -> Problem:
     try:
         content = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadProblems(f"{place}: not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise BadProblems(f"{place}: must be an object")
     names = [field.name for field in fields(Problem)]
-    if not isinstance(content, dict) or not all(isinstance(content.get(name), str) for name in names):
-        raise BadProblems(f"{place}: needs the strings {', '.join(names)}")
+    for name in names:
+        if not isinstance(value := content.get(name), str):
+            raise BadProblems(f"{place}: {name!r} is {'no string' if name in content else 'missing'}")
+        if _LONE_SURROGATE.search(value):
+            raise BadProblems(f"{place}: {name!r} holds a lone surrogate, which is not text")
     return Problem(**{name: content[name] for name in names})
 
 

@@ -17,12 +17,21 @@ class BadRecording(ValueError):  # noqa: N818 - what it is about, not that it is
 
 @dataclass(frozen=True)
 class Key:
-    """At ``t_ms`` milliseconds, ``delete`` characters behind the offset ``at`` gave way to ``insert``."""
+    """At ``t_ms`` milliseconds, ``delete`` characters behind the offset ``at`` gave way to ``insert``.
+
+    ``back`` is how many characters of it then stand behind the cursor, such as a closer that the editor inserted.
+    """
 
     t_ms: float
     at: int
     insert: str = ""
     delete: int = 0
+    back: int = 0
+
+    @property
+    def cursor(self) -> int:
+        """The offset of the cursor afterwards."""
+        return self.at + len(self.insert) - self.back
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class Recording:
 
 
 def read_recording(path: Path) -> Recording:
-    """Read ``{"name", "language_id", "text", "keys": [{"t_ms", "at", "insert" or "delete"}]}``.
+    """Read ``{"name", "language_id", "text", "keys": [{"t_ms", "at", "insert" or "delete", "back"}]}``.
 
     Raises :class:`BadRecording`, :class:`OSError`.
     """
@@ -55,7 +64,11 @@ def read_recording(path: Path) -> Recording:
 
 def _key(content: dict[str, Any]) -> Key:
     return Key(
-        float(content["t_ms"]), int(content["at"]), str(content.get("insert", "")), int(content.get("delete", 0))
+        t_ms=float(content["t_ms"]),
+        at=int(content["at"]),
+        insert=str(content.get("insert", "")),
+        delete=int(content.get("delete", 0)),
+        back=int(content.get("back", 0)),
     )
 
 
@@ -63,7 +76,7 @@ def _check(recording: Recording, path: Path) -> None:
     """See that every key happens inside the document, one after the other."""
     length, now = len(recording.text), 0.0
     for number, key in enumerate(recording.keys, 1):
-        if not 0 <= key.at <= key.at + key.delete <= length:
+        if not (0 <= key.at <= key.at + key.delete <= length and 0 <= key.back <= len(key.insert)):
             raise BadRecording(f"{path}: key {number} is outside the document, which has {length} characters then")
         if key.t_ms < now:
             raise BadRecording(f"{path}: key {number} comes before the one before it")

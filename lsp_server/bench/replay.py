@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from inference.protocol import ErrorCode, InfillResult
 from lsp_server.bench.recording import Key, Recording
+from lsp_server.context.contexts import Contexts
 from lsp_server.options import Options
 from lsp_server.positions import Encoding
 from lsp_server.snapshot import Change, DocumentSnapshot
@@ -23,11 +24,12 @@ _OVERTAKEN = {ErrorCode.SUPERSEDED, ErrorCode.CANCELLED}
 class Answer:
     """What came of one key that no other overtook.
 
-    ``ms`` runs from the key to the answer, debounce included; ``result`` is None when the model was not asked;
-    ``silence`` is empty when there was something to show.
+    ``ms`` runs from the key to the answer, ``debounce_ms`` of it until it was asked; ``result`` is None when the
+    model was not asked; ``silence`` is empty when there was something to show.
     """
 
     ms: float
+    debounce_ms: float
     silence: str
     result: InfillResult | None
 
@@ -40,7 +42,7 @@ class Replay:
         self._client = client
         self._options = options
         self._speed = speed
-        self._trees = SyntaxTrees()
+        self._trees, self._contexts = SyntaxTrees(), Contexts()
         self._answers: list[Answer] = []
 
     async def run(self, typed: Callable[[Key], None] = lambda key: None) -> list[Answer]:
@@ -61,7 +63,7 @@ class Replay:
                 snapshot.lines.position(key.at + key.delete, Encoding.UTF32),
             )
             snapshot = snapshot.edited([Change(key.insert, span)], version, Encoding.UTF32)
-            asking = asyncio.create_task(self._ask(snapshot, key.at + len(key.insert), pressed))
+            asking = asyncio.create_task(self._ask(snapshot, key.cursor, pressed))
             typed(key)
         if asking is not None:
             await _ended(asking, overtake=False)
@@ -69,13 +71,22 @@ class Replay:
 
     async def _ask(self, snapshot: DocumentSnapshot, offset: int, pressed: float) -> None:
         await asyncio.sleep(self._options.debounce_ms / 1000)
+        debounced = time.perf_counter()
         try:
-            found = await suggest(snapshot, offset, client=self._client, options=self._options, trees=self._trees)
+            found = await suggest(
+                snapshot,
+                offset,
+                client=self._client,
+                options=self._options,
+                trees=self._trees,
+                contexts=self._contexts,
+            )
         except WorkerError as error:
             if error.code not in _OVERTAKEN:
                 raise
         else:
-            self._answers.append(Answer((time.perf_counter() - pressed) * 1000, found.silence, found.result))
+            ms, debounce_ms = (time.perf_counter() - pressed) * 1000, (debounced - pressed) * 1000
+            self._answers.append(Answer(ms, debounce_ms, found.silence, found.result))
 
 
 async def _ended(asking: asyncio.Task[None], *, overtake: bool) -> None:

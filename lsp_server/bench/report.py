@@ -66,7 +66,13 @@ def latency_report(keys: int, answers: Sequence[Answer]) -> dict[str, Any]:
         "asked": len(asked),
         "spoke": sum(not one.silence for one in answers),
         "latency_ms": _latency([one.ms for one, _ in asked]),
-        "worker_ms": _latency([result.timings_ms.total for _, result in asked]),
+        "stages_ms": {
+            "debounce": _latency([one.debounce_ms for one, _ in asked]),
+            "queue": _latency([result.timings_ms.queue for _, result in asked]),
+            "encode": _latency([result.timings_ms.encode for _, result in asked]),
+            "denoise": _latency([result.timings_ms.denoise for _, result in asked]),
+            "elsewhere": _latency([one.ms - one.debounce_ms - result.timings_ms.total for one, result in asked]),
+        },
         "mean_steps": statistics.fmean(usage.denoising_steps for usage in usages) if usages else 0.0,
         "cached_tokens_share": share(
             sum(usage.cached_tokens for usage in usages), sum(usage.prompt_tokens for usage in usages)
@@ -83,7 +89,7 @@ def latency_table(report: dict[str, Any]) -> RenderableType:
         ("the model was asked", f"{report['asked']} ({_percent(share(report['asked'], keys))})"),
         ("it spoke", f"{report['spoke']} ({_percent(share(report['spoke'], keys))})"),
         ("key to answer", _times(report["latency_ms"])),
-        ("of it in the worker", _times(report["worker_ms"])),
+        *((f"of it {stage}", _times(times)) for stage, times in report["stages_ms"].items()),
         ("denoising steps, mean", f"{report['mean_steps']:.1f}"),
         ("prompt tokens out of the cache", _percent(report["cached_tokens_share"])),
     )

@@ -40,6 +40,7 @@ _FORBIDDEN = (
     "signal.pthread_kill",
     "smtplib.",
     "socket.",
+    "sqlite3.",
     "subprocess.",
 )
 """Beginnings of the audit events (docs.python.org/3/library/audit_events.html) that nothing in here may cause."""
@@ -93,7 +94,7 @@ def _guard(folder: str) -> Any:
             path, flags = os.fsdecode(arguments[0]), arguments[2]
             if flags & writing and not realpath(join(folder, path)).startswith(folder + separator):
                 raise PermissionError(f"writing {path} is not allowed here")
-        if event == "os.mkdir" and not realpath(join(folder, os.fsdecode(arguments[0]))).startswith(folder):
+        if event == "os.mkdir" and not realpath(join(folder, os.fsdecode(arguments[0]))).startswith(folder + separator):
             raise PermissionError("making folders is not allowed here")
 
     return hook

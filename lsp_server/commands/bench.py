@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from inference.protocol import InfillRequest, Masked, ProtocolError
 from lsp_server.commands.errors import CommandError
+from lsp_server.commands.model_options import add_model_options, model_choice
 from lsp_server.commands.ready_worker import ready_worker
 from lsp_server.worker_client import WorkerClient
 
@@ -33,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     steps.set_defaults(run=_steps)
 
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--model", type=Path, metavar="FOLDER", help="a checkpoint folder (default: the embedded one)")
+    add_model_options(common)
     common.add_argument("--json", action="store_true", help="print one JSON object")
 
     infilling = actions.add_parser("infilling", parents=[common], help="how many gaps it fills so that tests pass")
@@ -65,10 +66,17 @@ def _steps(arguments: argparse.Namespace) -> int:
 def _infilling(arguments: argparse.Namespace) -> int:
     from lsp_server.bench.infilling import EditorFiller, Filler, ModelFiller, Outcome, fill_all
     from lsp_server.bench.problem import BadProblems, read_problems
+    from lsp_server.bench.progress import progress
     from lsp_server.bench.report import infilling_report, infilling_tables
 
     if sys.platform == "win32":
         raise CommandError("the programs that a model writes cannot be limited on Windows; run it in WSL")
+    if not arguments.test_limit > 0:
+        raise CommandError("--test-limit must be greater than 0", exit_code=2)
+    try:
+        InfillRequest(segments=(Masked(arguments.max_tokens),), n=arguments.candidates, seed=arguments.seed)
+    except ProtocolError as error:
+        raise CommandError(str(error), exit_code=2) from None
     try:
         problems = read_problems(arguments.data, arguments.limit)
     except BadProblems as error:
@@ -80,19 +88,17 @@ def _infilling(arguments: argparse.Namespace) -> int:
         filler: Filler = ModelFiller(client, arguments.max_tokens, arguments.candidates, arguments.seed)
         if arguments.editor:
             filler = EditorFiller(client, arguments.candidates, arguments.seed)
-        with _progress("filling") as progress:
-            bar, passed = progress.add_task("pass@1", total=len(problems)), 0
+        with progress("pass@1", len(problems)) as advance:
+            judged = passed = 0
 
             def done(outcome: Outcome) -> None:
-                nonlocal passed
-                passed += outcome.passed
-                progress.update(bar, advance=1)
-                task = progress.tasks[bar]
-                progress.update(bar, description=f"pass@1 {passed / task.completed:.3f}")
+                nonlocal judged, passed
+                judged, passed = judged + 1, passed + outcome.passed
+                advance(f"pass@1 {passed / judged:.3f}")
 
             return await fill_all(problems, filler, limit_s=arguments.test_limit, done=done)
 
-    outcomes, worker = _with_worker(arguments.model, fill)
+    outcomes, worker = _with_worker(arguments, fill)
     report = worker | infilling_report(outcomes, gate=arguments.gate)
     if arguments.json:
         _print_json(report | {"outcomes": [asdict(outcome) for outcome in outcomes]})
@@ -102,6 +108,7 @@ def _infilling(arguments: argparse.Namespace) -> int:
 
 
 def _latency(arguments: argparse.Namespace) -> int:
+    from lsp_server.bench.progress import progress
     from lsp_server.bench.recording import DEFAULT, BadRecording, read_recording
     from lsp_server.bench.replay import Answer, Replay
     from lsp_server.bench.report import latency_report, latency_table
@@ -118,12 +125,11 @@ def _latency(arguments: argparse.Namespace) -> int:
         raise CommandError("--speed must be greater than 0", exit_code=2)
 
     async def type_again(client: WorkerClient) -> list[Answer]:
-        with _progress("typing") as progress:
-            bar = progress.add_task("typing", total=len(recording.keys))
+        with progress("typing", len(recording.keys)) as advance:
             replay = Replay(recording, client, Options(), speed=arguments.speed)
-            return await replay.run(lambda key: progress.update(bar, advance=1))
+            return await replay.run(lambda key: advance(""))
 
-    answers, worker = _with_worker(arguments.model, type_again)
+    answers, worker = _with_worker(arguments, type_again)
     report = worker | latency_report(len(recording.keys), answers)
     if arguments.json:
         _print_json(report)
@@ -132,20 +138,17 @@ def _latency(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _with_worker(model: Path | None, work: Callable[[WorkerClient], Awaitable[_T]]) -> tuple[_T, dict[str, str]]:
+def _with_worker(
+    arguments: argparse.Namespace, work: Callable[[WorkerClient], Awaitable[_T]]
+) -> tuple[_T, dict[str, str]]:
     """Run ``work`` with a worker whose model is loaded; its result, and what worker that was."""
 
     async def run() -> tuple[_T, dict[str, str]]:
-        async with ready_worker(model) as client:
+        async with ready_worker(**model_choice(arguments)) as client:
             health = client.health
             return await work(client), {"model": health.model, "engine": health.engine, "device": health.device}
 
     return asyncio.run(run())
-
-
-def _progress(what: str) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _print_json(report: dict[str, Any]) -> None:

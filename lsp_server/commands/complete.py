@@ -18,6 +18,7 @@ from rich.live import Live
 from inference.protocol import InfillResult, Timings, Usage, encode
 from lsp_server.commands.canvas_view import CanvasView
 from lsp_server.commands.errors import CommandError
+from lsp_server.commands.model_options import add_model_options, model_choice
 from lsp_server.commands.ready_worker import ready_worker
 from lsp_server.options import Options
 from lsp_server.positions import Encoding, LineIndex
@@ -50,9 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--visual", action="store_true", help="show the canvas denoising, step by step")
     parser.add_argument("--write", action="store_true", help="write the fill into the file")
-    parser.add_argument(
-        "--model", type=Path, metavar="FOLDER", help="a checkpoint folder (default: the embedded model)"
-    )
+    add_model_options(parser)
     parser.add_argument("--seed", type=int, metavar="N", help="repeatable noise")
     parser.set_defaults(run=run)
 
@@ -86,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _fill(snapshot: DocumentSnapshot, offset: int, arguments: argparse.Namespace) -> Suggestions:
     # Asked for by name, so even a doubtful fill is shown, with its confidence; as-you-type ghost text has a floor.
     options = Options(confidence_floor=0.0, deadline_ms=DEADLINE_MS, candidates=CANDIDATES)
-    async with ready_worker(arguments.model) as client:
+    async with ready_worker(**model_choice(arguments)) as client:
         ask = partial(suggest, snapshot, offset, client=client, options=options, invoked=True, seed=arguments.seed)
         return await (_drawn(ask, snapshot, offset, arguments) if arguments.visual else ask())
 

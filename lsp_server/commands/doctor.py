@@ -7,13 +7,17 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from lsp_server.commands.errors import CommandError
+from lsp_server.commands.model import show_model
+from lsp_server.commands.model_options import add_model_options, model_choice
 
 SERVER_PACKAGES = ("pygls", "lsprotocol", "httpx", "tree-sitter")
 WORKER_PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "starlette", "uvicorn")
@@ -34,15 +38,13 @@ class Finding:
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = subparsers.add_parser("doctor", help="say what is installed, which device and model, is the worker up")
-    parser.add_argument(
-        "--model", type=Path, metavar="FOLDER", help="a checkpoint folder (default: the embedded model)"
-    )
+    add_model_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the report; 1 when it holds a problem."""
-    findings = list(examine(arguments.model))
+    findings = list(examine(model_choice(arguments)))
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:
         mark = "[red]✗[/]" if finding.problem else "[green]✓[/]"
@@ -53,8 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(finding.problem for finding in findings) else 0
 
 
-def examine(model: Path | None) -> Iterator[Finding]:
-    """Look at one thing after another."""
+def examine(choice: Mapping[str, Any]) -> Iterator[Finding]:
+    """Look at one thing after another; ``choice`` says which worker is meant, as :func:`model_choice` gives it."""
     yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield Finding("lacuna-lsp", _version("lacuna-lsp") or "run from a checkout")
     for package in SERVER_PACKAGES:
@@ -65,8 +67,8 @@ def examine(model: Path | None) -> Iterator[Finding]:
         yield Finding(package, _version(package) or "missing", INSTALL_LOCAL if package in missing else "")
     if not missing:
         yield from _devices()
-    yield from _model(model)
-    yield from _worker(model)
+    yield from _model(choice)
+    yield from _worker(choice)
 
 
 def _devices() -> Iterator[Finding]:
@@ -88,23 +90,26 @@ def _devices() -> Iterator[Finding]:
         )
 
 
-def _model(model: Path | None) -> Iterator[Finding]:
-    from lsp_server.lifecycle import EMBEDDED_MODEL
-
-    folder = model or EMBEDDED_MODEL
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights or not (folder / "config.json").is_file():
-        yield Finding("model", str(folder), "no config.json with *.safetensors in that folder")
+def _model(choice: Mapping[str, Any]) -> Iterator[Finding]:
+    given = choice.get("model")
+    try:
+        model = show_model(None if given is None else str(given))
+    except CommandError as error:
+        yield Finding("model", str(given), str(error))
         return
-    megabytes = sum(path.stat().st_size for path in weights) / 1e6
-    yield Finding("model", f"{folder} ({megabytes:.0f} MB)")
+    megabytes = model["size_bytes"] / 1e6
+    yield Finding("model", f"{model['name']} at {model['path']} ({megabytes:,.0f} MB)", model["problem"])
+    adapter = choice.get("adapter")
+    if adapter is not None:
+        is_one = (adapter.expanduser() / "adapter_config.json").is_file()
+        yield Finding("adapter", str(adapter), "" if is_one else "no adapter_config.json in that folder")
 
 
-def _worker(model: Path | None) -> Iterator[Finding]:
+def _worker(choice: Mapping[str, Any]) -> Iterator[Finding]:
     from lsp_server.lifecycle import LifecycleError, WorkerSpec, status
 
     try:
-        found = status(WorkerSpec(model=model))
+        found = status(WorkerSpec(**choice))
     except LifecycleError as error:
         yield Finding("worker", "unknown", str(error))
         return

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-
-from rich.console import Console
+from typing import Any
 
 from inference.protocol import Health, WorkerState
 from lsp_server.commands.errors import CommandError
+from lsp_server.commands.loading_view import LoadingView
 from lsp_server.worker_client import WorkerClient, WorkerError, WorkerUnavailable
 
-LOAD_LIMIT_S = 300.0
+SHOW_S = 0.2
+LOAD_LIMIT_S = 600.0
 """How long to wait for a worker that is still loading its model."""
 
 
 @asynccontextmanager
-async def ready_worker(model: Path | None) -> AsyncIterator[WorkerClient]:
+async def ready_worker(model: Path | None, **loading: Any) -> AsyncIterator[WorkerClient]:
     """Start or attach to the worker of ``model`` (None: the embedded one), and let go of it in the end.
+
+    ``loading`` is the rest of :func:`~lsp_server.commands.model_options.model_choice`.
 
     Raises :class:`CommandError` when it cannot be had, and for what it raises within.
     """
     from lsp_server.http_worker_client import HttpWorkerClient  # httpx costs 0.1 s, and --help needs none
     from lsp_server.worker_spec import WorkerSpec
 
-    client = HttpWorkerClient(WorkerSpec(model=model))
+    client = HttpWorkerClient(WorkerSpec(model=model, **loading))
     try:
         await _loaded(client)
         yield client
@@ -45,18 +50,20 @@ async def _loaded(client: WorkerClient) -> None:
     def heard(health: Health) -> None:
         if health.state in (WorkerState.READY, WorkerState.ERROR):
             settled.set()
-        status.update(f"{health.message or health.state.value} {health.progress:.0%}")
 
-    with Console(stderr=True).status("starting the worker") as status:
+    with LoadingView() as view:
         client.on_health(heard)
         await client.start()
-        if client.health.state not in (WorkerState.READY, WorkerState.ERROR):
-            try:
-                await asyncio.wait_for(settled.wait(), LOAD_LIMIT_S)
-            except TimeoutError:
+        heard(client.health)
+        deadline = time.monotonic() + LOAD_LIMIT_S
+        while not settled.is_set():
+            view.show(client.health)
+            if time.monotonic() > deadline:
                 raise CommandError(
                     f"the worker is still {client.health.state.value} after {LOAD_LIMIT_S:.0f} s; "
                     "`lacuna worker logs` tells more"
-                ) from None
+                )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(settled.wait(), SHOW_S)
     if client.health.state is WorkerState.ERROR:
         raise CommandError(client.health.message)

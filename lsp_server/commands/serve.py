@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TextIO
 
+from lsp_server.commands.errors import CommandError
+from lsp_server.commands.model_options import add_model_options, model_choice
+from lsp_server.trace import Trace
 from lsp_server.worker_client import WorkerClient
 
 _LEVELS = ("debug", "info", "warning", "error")
@@ -23,9 +27,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--log-file", type=Path, metavar="FILE", help="log here instead of to stderr")
     parser.add_argument("--log-level", choices=_LEVELS, default="warning", help="debug logs what you type")
-    parser.add_argument(
-        "--model", type=Path, metavar="FOLDER", help="a checkpoint folder (default: the embedded model)"
-    )
+    add_model_options(parser)
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="append what each request cost: numbers, no text")
     parser.set_defaults(run=run)
 
 
@@ -38,7 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     gc.freeze()
     gc.enable()
-    create_server(lambda: _client(arguments.model)).start_io(stdout=stdout)
+    with contextlib.ExitStack() as stack:
+        file = arguments.trace and stack.enter_context(_opened(arguments.trace))
+        create_server(lambda: _client(model_choice(arguments)), Trace(file)).start_io(stdout=stdout)
     return 0
 
 
@@ -49,6 +54,13 @@ def claim_stdout() -> BinaryIO:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     return protocol
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def log_to(file: Path | None, level: str) -> None:
@@ -73,8 +85,8 @@ def _without_bodies(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING
 
 
-def _client(model: Path | None) -> WorkerClient:
+def _client(loading: dict[str, Any]) -> WorkerClient:
     from lsp_server.http_worker_client import HttpWorkerClient  # httpx costs 0.1 s, after initialize
     from lsp_server.worker_spec import WorkerSpec
 
-    return HttpWorkerClient(WorkerSpec(model=model))
+    return HttpWorkerClient(WorkerSpec(**loading))

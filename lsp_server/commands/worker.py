@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Coroutine, Iterator
 from dataclasses import replace
@@ -13,6 +14,8 @@ from typing import Any, TypeVar
 
 from inference.protocol import Endpoint, Health, WorkerState
 from lsp_server.commands.errors import CommandError
+from lsp_server.commands.loading_view import LoadingView
+from lsp_server.commands.model_options import add_model_options, model_choice
 from lsp_server.lifecycle import (
     LifecycleError,
     WorkerFiles,
@@ -33,16 +36,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("worker", help="start, stop and look at the process that holds the model")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     model = argparse.ArgumentParser(add_help=False)
-    model.add_argument("--model", type=Path, metavar="FOLDER", help="a checkpoint folder (default: the embedded model)")
+    add_model_options(model)
     serving = argparse.ArgumentParser(add_help=False)
     serving.add_argument("--http", metavar="HOST:PORT", help="listen on loopback TCP instead of a Unix socket")
     serving.add_argument(
         "--keep-alive", type=float, metavar="SECONDS", help="leave when unused for that long; 0: never"
     )
+    serving.add_argument(
+        "--unload-after", type=float, metavar="SECONDS", help="free the weights when unused for that long; 0: never"
+    )
 
     start = actions.add_parser("start", parents=[model, serving], help="start it, or attach to the one that runs")
     start.add_argument("--json", action="store_true", help="print one JSON object")
-    start.add_argument("--wait", action="store_true", help="wait until the model is loaded")
+    start.add_argument("--wait", action="store_true", help="wait until the model is loaded, as on a terminal")
     start.set_defaults(run=_start)
     run = actions.add_parser("run", parents=[model, serving], help="run it in the foreground, its log on stderr")
     run.add_argument("--log-level", choices=["debug", "info", "warning"], default="info", help="debug quotes buffers")
@@ -59,7 +65,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _start(arguments: argparse.Namespace) -> int:
-    _print(*_or_fail(_started(_spec(arguments), arguments.wait)), as_json=arguments.json)
+    watched = arguments.wait or (sys.stderr.isatty() and not arguments.json)
+    _print(*_or_fail(_started(_spec(arguments), watched)), as_json=arguments.json)
     return 0
 
 
@@ -99,17 +106,19 @@ async def _started(spec: WorkerSpec, wait: bool) -> tuple[Endpoint, Health]:
     """Start or attach; ``wait`` for the model at most ``LOAD_LIMIT_S`` seconds."""
     await ensure_worker(spec, by_hand=True)
     deadline = time.monotonic() + LOAD_LIMIT_S
-    while True:
-        found = await find_worker(spec, limit_s=spec.hung_limit_s)
-        if found is None:
-            raise LifecycleError("the worker left while loading; `lacuna worker logs` tells why")
-        if found[1].state is WorkerState.ERROR:
-            raise LifecycleError(found[1].message)
-        if not wait or found[1].state is WorkerState.READY:
-            return found
-        if time.monotonic() > deadline:
-            raise LifecycleError(f"the worker is still {found[1].state} after {LOAD_LIMIT_S:g} seconds")
-        await asyncio.sleep(POLL_S)
+    with LoadingView() as view:
+        while True:
+            found = await find_worker(spec, limit_s=spec.hung_limit_s)
+            if found is None:
+                raise LifecycleError("the worker left while loading; `lacuna worker logs` tells why")
+            if found[1].state is WorkerState.ERROR:
+                raise LifecycleError(found[1].message)
+            if not wait or found[1].state is WorkerState.READY:
+                return found
+            if time.monotonic() > deadline:
+                raise LifecycleError(f"the worker is still {found[1].state} after {LOAD_LIMIT_S:g} seconds")
+            view.show(found[1])
+            await asyncio.sleep(POLL_S)
 
 
 def _pieces(log: Path, lines: int, follow: bool) -> Iterator[str]:
@@ -127,9 +136,9 @@ def _pieces(log: Path, lines: int, follow: bool) -> Iterator[str]:
 
 def _spec(arguments: argparse.Namespace, *, log_level: str = "info") -> WorkerSpec:
     given = vars(arguments)
-    spec = WorkerSpec(model=arguments.model, http=given.get("http"), log_level=log_level)
-    keep_alive_s = given.get("keep_alive")
-    return spec if keep_alive_s is None else replace(spec, keep_alive_s=keep_alive_s)
+    spec = WorkerSpec(**model_choice(arguments), http=given.get("http"), log_level=log_level)
+    times = {f"{name}_s": given.get(name) for name in ("keep_alive", "unload_after")}
+    return replace(spec, **{name: value for name, value in times.items() if value is not None})
 
 
 def _or_fail(work: Coroutine[Any, Any, _T]) -> _T:

@@ -30,7 +30,14 @@ def register(server: LanguageServer, session: Session, status: Status) -> None:
         offset = snapshot.lines.offset(line, character, session.encoding)
         try:
             found = await suggest(
-                snapshot, offset, client=session.client, options=session.options, invoked=True, trees=session.trees
+                snapshot,
+                offset,
+                client=session.client,
+                options=session.options,
+                invoked=True,
+                trees=session.trees,
+                contexts=session.contexts,
+                others=session.documents.others(uri),
             )
         except WorkerUnavailable as unavailable:
             status.health_changed(unavailable.health)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 from lsprotocol import types
@@ -19,7 +20,7 @@ from lsp_server.suggestions.suggest import suggest
 from lsp_server.worker_client import WorkerError, WorkerUnavailable
 
 DRAFT = "lacuna/draft"
-_EXPECTED = {ErrorCode.SUPERSEDED, ErrorCode.CANCELLED, ErrorCode.NOT_READY}
+_EXPECTED = {ErrorCode.SUPERSEDED, ErrorCode.CANCELLED, ErrorCode.NOT_READY, ErrorCode.QUEUE_FULL}
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,10 @@ def register(server: LanguageServer, session: Session, status: Status) -> None:
     @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
     async def inline_completion(params: types.InlineCompletionParams) -> list[types.InlineCompletionItem]:
         return await completion.answer(params)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_SAVE)
+    def saved(_: types.DidSaveTextDocumentParams) -> None:
+        session.contexts.saved()
 
 
 class InlineCompletion:
@@ -60,7 +65,7 @@ class InlineCompletion:
                 del running[uri]
 
     async def _items(self, params: types.InlineCompletionParams) -> list[types.InlineCompletionItem]:
-        session, documents = self._session, self._session.documents
+        session, documents, began = self._session, self._session.documents, time.perf_counter()
         snapshot = documents.get(params.text_document.uri)
         if snapshot is None:
             return []
@@ -83,6 +88,8 @@ class InlineCompletion:
                 invoked=invoked,
                 on_draft=self._draft_listener(snapshot) if session.options.drafts else None,
                 trees=session.trees,
+                contexts=session.contexts,
+                others=documents.others(snapshot.uri),
             )
         except WorkerUnavailable as unavailable:
             self._status.health_changed(unavailable.health)
@@ -94,6 +101,8 @@ class InlineCompletion:
         except Exception:
             logger.exception("no suggestions for a %s document", snapshot.language_id)
             return []
+        spent_ms = (time.perf_counter() - began) * 1000
+        session.trace.answered(snapshot.version, spent_ms, found.result, len(found.items))
         if found.silence:
             logger.debug("silent: %s", found.silence)
         if not documents.is_latest(snapshot):

@@ -9,6 +9,7 @@ from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from inference.protocol import Health, WorkerState
+from lsp_server.features.loading_progress import LoadingProgress
 from lsp_server.lifecycle_error import LifecycleError
 from lsp_server.session import Session
 
@@ -21,6 +22,7 @@ class Status:
     def __init__(self, server: LanguageServer, session: Session) -> None:
         self._server = server
         self._session = session
+        self._loading = LoadingProgress(server)
         self._health: Health | None = None
         self._silence: tuple[str, str] | None = None
         self._sent: dict[str, Any] | None = None
@@ -29,6 +31,7 @@ class Status:
         """Take in the worker's health and tell the editor."""
         self._health = health
         self._send()
+        self._loading.health_changed(health)
 
     def silent(self, uri: str, reason: str) -> None:
         """Say why a document gets no suggestions; an empty reason takes that back."""

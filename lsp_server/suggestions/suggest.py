@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from inference.protocol import Choice, Draft, FinishReason, InfillRequest, InfillResult, Segment
-from lsp_server.canvas import Budget, segments
+from inference.protocol import Choice, Draft, FinishReason, Fixed, InfillRequest, InfillResult, Segment
+from lsp_server.canvas import segments
+from lsp_server.context.contexts import Contexts
+from lsp_server.context.window import Budget
 from lsp_server.options import Options
 from lsp_server.snapshot import DocumentSnapshot
 from lsp_server.suggestions.exclusions import why_excluded
@@ -53,11 +55,14 @@ async def suggest(
     seed: int | None = None,
     on_draft: Callable[[Draft], None] | None = None,
     trees: SyntaxTrees | None = None,
+    contexts: Contexts | None = None,
+    others: Iterable[DocumentSnapshot] = (),
 ) -> Suggestions:
     """Find the gap at ``offset``, have it filled, check the fills.
 
-    ``invoked`` says that the user asked. ``trees`` keeps syntax trees between calls. ``on_draft`` sees every denoising
-    step. Raises what :meth:`lsp_server.worker_client.WorkerClient.infill` raises.
+    ``invoked`` says that the user asked. ``trees`` and ``contexts`` keep between calls what need not be made again.
+    ``others`` are the other open documents, most recent first. ``on_draft`` sees every denoising step. Raises what
+    :meth:`lsp_server.worker_client.WorkerClient.infill` raises.
     """
     if silence := why_excluded(snapshot, options):
         return Suggestions(silence=silence)
@@ -65,7 +70,10 @@ async def suggest(
     gap = find_gap(snapshot, offset, tree, invoked=invoked)
     if gap is None:
         return Suggestions(silence="there is no gap here")
-    asked = segments(snapshot, gap, Budget(options.prefix_characters, options.suffix_characters))
+    contexts = contexts or Contexts()
+    budget = Budget(options.prefix_characters, options.suffix_characters, options.context_snippets)
+    readable = (other for other in others if not why_excluded(other, options))
+    asked = segments(snapshot, gap, contexts.window(snapshot, gap, budget, readable))
     request = InfillRequest(
         segments=asked,
         language_id=model_language_id(snapshot.language_id, snapshot.uri),
@@ -76,6 +84,7 @@ async def suggest(
         stream=on_draft is not None,
     )
     result = await client.infill(request, on_draft)
+    contexts.learn(snapshot.uri, sum(len(one.text) for one in asked if isinstance(one, Fixed)), result)
     return _checked(result, Site(snapshot, gap, tree), options)
 
 

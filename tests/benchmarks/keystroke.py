@@ -1,4 +1,4 @@
-"""What a key costs the server itself in a file of 10,000 lines: ``python -m tests.benchmarks.keystroke``."""
+"""What a key costs the server itself, 10,000 lines open and others: ``python -m tests.benchmarks.keystroke``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import sys
 import time
 
 from inference.protocol import InfillRequest
+from lsp_server.context.contexts import Contexts
 from lsp_server.documents import Documents
 from lsp_server.options import Options
 from lsp_server.positions import Encoding
 from lsp_server.snapshot import Change, DocumentSnapshot
 from lsp_server.suggestions.suggest import suggest
 from lsp_server.syntax.trees import SyntaxTrees
+from tests.benchmarks.long_file import source
 from tests.support.scripted_client import Script, ScriptedClient
 
 URI = "file:///large.py"
 KEYS = 300
+OPEN = ("shlex", "textwrap", "statistics")
 BLOCK = """class Shelf{n}:
     def total(self, items: list[int]) -> int:
         count = 0
@@ -31,7 +34,15 @@ BLOCK = """class Shelf{n}:
 
 async def measure() -> list[float]:
     """Milliseconds of each key: the change applied, the gap found, the request made, the fill checked."""
-    documents, trees, client = Documents(), SyntaxTrees(), ScriptedClient(Script(fills=("count",)))
+    documents, trees, contexts, client = (
+        Documents(),
+        SyntaxTrees(),
+        Contexts(),
+        ScriptedClient(Script(fills=("count",))),
+    )
+    options = Options(context_snippets=400)
+    for module in OPEN:
+        documents.open(DocumentSnapshot(f"file:///{module}.py", 0, "python", source(module)))
     text = "".join(BLOCK.format(n=n) for n in range(10_000 // BLOCK.count("\n")))
     documents.open(DocumentSnapshot(URI, 0, "python", text))
     line = text[: len(text) // 2].count("\n") // 8 * 8 + 5
@@ -43,7 +54,8 @@ async def measure() -> list[float]:
         snapshot = documents.get(URI)
         assert snapshot
         offset = snapshot.lines.offset(line, character + 1, Encoding.UTF16)
-        await suggest(snapshot, offset, client=client, options=Options(), trees=trees)
+        others = documents.others(URI)
+        await suggest(snapshot, offset, client=client, options=options, trees=trees, contexts=contexts, others=others)
         spent.append((time.perf_counter() - began) * 1000)
     assert all(isinstance(request, InfillRequest) for request in client.requests)
     assert len(client.requests) == KEYS

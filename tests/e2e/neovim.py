@@ -108,9 +108,12 @@ class Neovim:
         self.vim.input(keys)
 
     def attached(self) -> None:
-        """Wait until the server is ready to be asked."""
+        """Wait until the server is ready to be asked, and Neovim to ask it: nothing repeats a key typed before that."""
         self.until(
-            lambda: self.lua("local c = vim.lsp.get_clients({name='lacuna'})[1] return c and c.initialized or false")
+            lambda: self.lua(
+                """local c = vim.lsp.get_clients({name = 'lacuna', bufnr = 0})[1]
+                return c ~= nil and c.initialized and #_G.status > 0"""
+            )
         )
 
     def accept(self) -> None:

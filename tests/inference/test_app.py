@@ -12,14 +12,11 @@ import jsonschema
 import pytest
 
 from inference import protocol
-from inference.app import create_app
-from inference.protocol import MAX_BODY_BYTES, ErrorBody, ErrorCode, InfillResult, WorkerState, decode
-from inference.scheduler import Scheduler
-from tests.support.fake_engine import FakeEngine, Gate, Script
-from tests.support.worker_room import wait_until
+from inference.protocol import MAX_BODY_BYTES, ErrorBody, ErrorCode, InfillResult, decode
+from tests.support.fake_engine import Gate, Script
+from tests.support.served import TOKEN, served
 
 SCHEMA = json.loads((Path(protocol.__file__).parent / "protocol.schema.json").read_text())
-TOKEN = "a-token"
 GAP = {"prefix": "def f(", "suffix": "):\n"}
 
 Serve = Callable[..., httpx.AsyncClient]
@@ -28,28 +25,8 @@ Serve = Callable[..., httpx.AsyncClient]
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Make a client of an application around an engine."""
-    schedulers = []
-
-    def client(
-        script: Script | None = None,
-        *,
-        loopback_only: bool = False,
-        wait: bool = True,
-        on_step: Callable[[int], None] = lambda step: None,
-        **headers: str,
-    ) -> httpx.AsyncClient:
-        scheduler = Scheduler(lambda: FakeEngine(script, on_step), model="m", engine="local", capacity=2)
-        scheduler.start()
-        schedulers.append(scheduler)
-        if wait:
-            wait_until(lambda: scheduler.health.state in (WorkerState.READY, WorkerState.ERROR))
-        transport = httpx.ASGITransport(create_app(scheduler, token=TOKEN, loopback_only=loopback_only))
-        known = {"authorization": f"Bearer {TOKEN}"} | headers
-        return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8123", headers=known)
-
-    yield client
-    for scheduler in schedulers:
-        assert scheduler.close(30.0)
+    with served() as serve:
+        yield serve
 
 
 def check(answer: httpx.Response, status: int, code: ErrorCode, sentence: str = "") -> None:
@@ -98,7 +75,47 @@ async def test_health_and_models(serve: Serve) -> None:
     jsonschema.validate(health, {"$ref": "#/$defs/Health", "$defs": SCHEMA["$defs"]})
     assert (health["state"], health["model"], health["device"]) == ("ready", "fake-model", "cpu")
     models = (await client.get("/v1/models")).json()
-    assert models == {"object": "list", "data": [{"id": "fake-model", "object": "model", "owned_by": "lacuna"}]}
+    model = {"id": "fake-model", "object": "model", "owned_by": "lacuna", "capabilities": ["infill", "edit"]}
+    assert models == {"object": "list", "data": [model]}
+
+
+async def test_a_model_that_takes_instructions_says_so(serve: Serve) -> None:
+    client = serve(Script(instructions=True))
+    assert (await client.get("/health")).json()["instructions"] is True
+    models = (await client.get("/v1/models")).json()
+    assert models["data"][0]["capabilities"] == ["infill", "edit", "instructions"]
+
+
+async def test_it_edits(serve: Serve) -> None:
+    answer = await serve(Script(text="b")).post("/v1/edit", json={"selection": "a", "prefix": "x = ", "strength": 1})
+    assert answer.status_code == 200
+    jsonschema.validate(answer.json(), {"$ref": "#/$defs/InfillResult", "$defs": SCHEMA["$defs"]})
+    assert decode(InfillResult, answer.json()).choices[0].fills[0].text == "b"
+
+
+async def test_an_edit_streams_too(serve: Serve) -> None:
+    answer = await serve().post("/v1/edit", json={"selection": "a", "stream": True})
+    assert answer.headers["content-type"] == "text/event-stream"
+    assert answer.text.startswith("event: ")
+    assert "event: result\n" in answer.text
+
+
+async def test_an_instruction_needs_a_model_that_takes_it(serve: Serve) -> None:
+    body = {"selection": "a", "instruction": "shorter"}
+    assert (await serve(Script(instructions=True)).post("/v1/edit", json=body)).status_code == 200
+    refused = await serve().post("/v1/edit", json=body)
+    check(refused, 400, ErrorCode.BAD_REQUEST, "fake-model takes no instructions; leave 'instruction' empty or load")
+
+
+async def test_an_infill_and_an_edit_of_one_document_meet(serve: Serve) -> None:
+    gate = Gate()
+    client = serve(on_step=gate)
+    infill = asyncio.create_task(client.post("/v1/infill", json=GAP | {"document": "d"}))
+    await asyncio.to_thread(gate.reached.wait, 30.0)
+    edit = asyncio.create_task(client.post("/v1/edit", json={"selection": "a", "document": "d"}))
+    check(await asyncio.wait_for(infill, 30.0), 409, ErrorCode.SUPERSEDED)
+    gate.opened.set()
+    assert (await edit).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/health", "/v1/models", "/v1/infill", "/nowhere"])
@@ -169,7 +186,7 @@ async def test_an_endless_body_is_given_up_at_the_limit(serve: Serve) -> None:
 
 
 async def test_a_body_that_never_comes_is_given_up(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference.app.BODY_LIMIT_S", 0.05)
+    monkeypatch.setattr("inference.body.BODY_LIMIT_S", 0.05)
 
     async def stuck() -> AsyncIterator[bytes]:
         yield b"{"
@@ -223,7 +240,7 @@ async def test_a_full_queue_says_when_to_come_back(serve: Serve) -> None:
     done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=30.0)
     refused = done.pop().result()
     check(refused, 429, ErrorCode.QUEUE_FULL, "2 requests are waiting")
-    assert refused.headers["retry-after"] == "1"
+    assert refused.headers["retry-after"] == "1"  # nobody knows the pace yet
     late = await client.post("/v1/infill", json=GAP)
     assert late.status_code == 429
     gate.opened.set()

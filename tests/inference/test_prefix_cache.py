@@ -52,6 +52,22 @@ def test_the_same_document_is_replaced() -> None:
     assert found(cache, "abcdef") == ("abcd", 4)
 
 
+def test_a_prompt_that_grows_piece_by_piece_is_kept_once() -> None:
+    cache = kept("ab", "abcdef", "abcdefghijklmnop")
+    assert (len(cache), cache.size) == (1, 16)
+    assert found(cache, "abX") == ("abcdefghijklmnop", 2)
+
+
+@given(st.lists(IDS, max_size=6))
+def test_no_kept_prompt_is_the_beginning_of_a_later_one(prompts: list[list[int]]) -> None:
+    cache = PrefixCache(1000)
+    for prompt in prompts:
+        cache.keep(prompt, tuple(prompt), len(prompt))
+    ids = [list(entry.prompt) for entry in cache._entries]
+    assert not [one for index, one in enumerate(ids) for later in ids[index + 1 :] if later[: len(one)] == one]
+    assert not prompts or ids[-1] == prompts[-1]
+
+
 def test_documents_that_share_their_opening_both_stay() -> None:
     cache = kept("open1", "open234567")
     assert len(cache) == 2

@@ -15,6 +15,7 @@ from inference.protocol import (
     Choice,
     Draft,
     DraftToken,
+    EditRequest,
     Endpoint,
     ErrorBody,
     ErrorCode,
@@ -37,6 +38,7 @@ from inference.protocol import (
 
 SCHEMA = json.loads((Path(protocol.__file__).parent / "protocol.schema.json").read_text())
 
+HEALTH = Health(state=WorkerState.LOADING, model="m", engine="local", progress=0.25, message="reading weights", pid=7)
 MESSAGES = [
     InfillRequest(segments=(Fixed("def f("), Masked(16), Fixed("):\n"))),
     InfillRequest(segments=(Masked(1),), language_id="go", document="d", n=8, deadline_ms=5, seed=0, stream=True),
@@ -48,7 +50,8 @@ MESSAGES = [
         model="lacuna-default",
         engine="local",
     ),
-    Health(state=WorkerState.LOADING, model="m", engine="local", progress=0.25, message="reading weights", pid=7),
+    EditRequest(selection="a", instruction="shorter", strength=0.25, client="w"),
+    HEALTH,
     Endpoint(address="unix:/run/user/1000/lacuna/ab.sock", token="t", pid=1, model="m", engine="local"),
     ErrorBody(ErrorDetail(ErrorCode.QUEUE_FULL, "64 requests are waiting; try again shortly")),
 ]
@@ -115,9 +118,35 @@ def test_a_bad_request_is_refused_in_one_sentence(body: object, sentence: str) -
     assert not accepts(name, body)
 
 
-def test_a_lone_surrogate_is_not_text() -> None:
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"selection": ""}, "'selection' is empty; ask for an infill instead"),
+        ({"prefix": "a"}, "'selection' is missing"),
+        ({"selection": "a", "strength": 1.5}, "'strength' must be between 0 and 1, not 1.5"),
+        ({"selection": "a", "strength": float("nan")}, "'strength' must be between 0 and 1, not nan"),
+        ({"selection": "a", "strength": 10**400}, "'strength' is too large a number"),
+        ({"selection": "a", "n": 9}, "'n' must be between 1 and 8, not 9"),
+        ({"selection": "a", "segments": []}, "unknown fields in 'EditRequest': 'segments'"),
+    ],
+)
+def test_a_bad_edit_is_refused_in_one_sentence(body: object, sentence: str) -> None:
+    with pytest.raises(ProtocolError) as error:
+        decode(EditRequest, body)
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize("field", ["prefix", "suffix", "document", "client", "language_id"])
+def test_a_lone_surrogate_is_not_text(field: str) -> None:
     with pytest.raises(ProtocolError, match="lone surrogate"):
-        infill_request({"prefix": "\ud800"})
+        infill_request({"prefix": "a"} | {field: "\ud800"})
+
+
+@pytest.mark.parametrize("body", [{"prefix": "a", "x" * 10_000: 1}, {"prefix": "a", "priority": "x" * 10_000}])
+def test_a_sentence_quotes_only_the_beginning(body: object) -> None:
+    with pytest.raises(ProtocolError) as error:
+        infill_request(body)
+    assert len(str(error.value)) < 150
 
 
 JSON_VALUES = st.recursive(
@@ -152,7 +181,7 @@ def test_reader_and_schema_agree_on_any_request(body: dict[str, object]) -> None
 
 
 def test_answers_of_a_newer_worker_are_read_without_what_is_new() -> None:
-    body = encode(MESSAGES[4]) | {"novelty": 1}
-    assert decode(Health, body, ignore_unknown=True) == MESSAGES[4]
+    body = encode(HEALTH) | {"novelty": 1}
+    assert decode(Health, body, ignore_unknown=True) == HEALTH
     with pytest.raises(ProtocolError, match="novelty"):
         decode(Health, body)

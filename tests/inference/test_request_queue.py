@@ -6,11 +6,18 @@ from hypothesis import strategies as st
 
 from inference.job import Job, Outcome
 from inference.protocol import InfillRequest, Masked, Priority
-from inference.request_queue import QueueFull, RequestQueue
+from inference.request_queue import REMEMBERED_CLIENTS, QueueFull, RequestQueue
 
 
-def job(document: str | None = None, priority: Priority = Priority.INTERACTIVE, deadline_ms: int | None = None) -> Job:
-    request = InfillRequest(segments=(Masked(1),), document=document, priority=priority, deadline_ms=deadline_ms)
+def job(
+    document: str | None = None,
+    priority: Priority = Priority.INTERACTIVE,
+    deadline_ms: int | None = None,
+    client: str | None = None,
+) -> Job:
+    request = InfillRequest(
+        segments=(Masked(1),), document=document, priority=priority, deadline_ms=deadline_ms, client=client
+    )
     return Job(request, now=0.0, on_outcome=lambda outcome: None)
 
 
@@ -28,6 +35,79 @@ def test_interactive_before_background() -> None:
     queue.add(background)
     queue.add(interactive)
     assert (queue.take(), queue.take()) == (interactive, background)
+
+
+def test_one_priority_can_be_asked_for() -> None:
+    queue = RequestQueue(4)
+    background = job(priority=Priority.BACKGROUND)
+    queue.add(background)
+    assert queue.take(Priority.INTERACTIVE) is None
+    assert (queue.waiting(Priority.INTERACTIVE), queue.waiting(Priority.BACKGROUND)) == (0, 1)
+    assert queue.take(Priority.BACKGROUND) is background
+
+
+def test_one_window_cannot_take_the_places_of_the_others() -> None:
+    queue = RequestQueue(8, capacity_per_client=2)
+    for _ in range(2):
+        queue.add(job(client="busy"))
+    with pytest.raises(QueueFull, match="2 requests of this window are waiting already"):
+        queue.add(job(client="busy"))
+    queue.add(job(client="busy", priority=Priority.BACKGROUND))
+    for client in ("a", "b", None, "a", "b", None):
+        queue.add(job(client=client))
+    with pytest.raises(QueueFull, match=r"^8 requests are waiting already"):
+        queue.add(job(client="c"))
+    queue.take()
+    queue.add(job(client="busy"))
+
+
+def test_a_newer_request_for_a_document_needs_no_place_of_its_own() -> None:
+    queue = RequestQueue(8, capacity_per_client=1)
+    older, newer = (job(client="busy", document="a") for _ in range(2))
+    queue.add(older)
+    assert queue.add(newer) is older
+
+
+def test_a_window_with_sixty_waiting_delays_another_by_one_turn() -> None:
+    queue = RequestQueue(64)
+    for _ in range(60):
+        queue.add(job(client="busy"))
+    assert taken(queue, 5) == ["busy"] * 5
+    queue.add(job(client="late"))
+    assert taken(queue, 2) == ["late", "busy"]
+    queue.add(job(client="late"))
+    queue.add(job(client="late"))
+    queue.add(job())
+    assert taken(queue, 6) == [None, "late", "busy", "late", "busy", "busy"]
+
+
+def taken(queue: RequestQueue, number: int) -> list[str | None]:
+    jobs = [queue.take() for _ in range(number)]
+    return [job.request.client if job else "nobody" for job in jobs]
+
+
+@given(st.lists(st.sampled_from([None, "a", "b", "c"]), max_size=30))
+def test_windows_take_turns_and_keep_their_own_order(clients: list[str | None]) -> None:
+    queue = RequestQueue(30)
+    added = [job(client=client) for client in clients]
+    for each in added:
+        queue.add(each)
+    order: list[Job] = []
+    while (each := queue.take()) is not None:
+        order.append(each)
+        served = {client: sum(j.request.client == client for j in order) for client in set(clients)}
+        still = [client for client in served if served[client] < clients.count(client)]
+        assert all(served[client] <= served[other] + 1 for client in served for other in still)
+    for client in set(clients):
+        assert [j for j in order if j.request.client == client] == [j for j in added if j.request.client == client]
+
+
+def test_clients_are_forgotten_when_there_are_too_many() -> None:
+    queue = RequestQueue(4)
+    for number in range(3 * REMEMBERED_CLIENTS):
+        queue.add(job(client=str(number)))
+        queue.take()
+    assert len(queue._last_turn) == REMEMBERED_CLIENTS
 
 
 def test_the_newest_of_a_document_takes_over_the_turn_of_the_older() -> None:

@@ -3,48 +3,16 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from queue import Queue
+from collections.abc import Iterator
 
 import pytest
 
-from inference.engines.base import EngineError
-from inference.job import Job, Outcome
-from inference.protocol import Draft, ErrorCode, FinishReason, Fixed, InfillRequest, InfillResult, Masked, WorkerState
-from inference.scheduler import Scheduler
+from inference.errors import Busy, EngineError
+from inference.protocol import Draft, EditRequest, ErrorCode, FinishReason, InfillResult, WorkerState
+from inference.scheduler import CAPACITY, CAPACITY_PER_CLIENT, Scheduler
+from tests.support.asker import LIMIT_S, Asker, asker, serving
 from tests.support.fake_engine import FakeEngine, Gate, Script
 from tests.support.worker_room import wait_until
-
-LIMIT_S = 30.0
-
-
-class Asker:
-    """Submits requests and keeps their outcomes."""
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        self.scheduler = scheduler
-        self.outcomes: Queue[tuple[str, Outcome]] = Queue()
-
-    def ask(self, name: str, on_draft: Callable[[Draft], None] | None = None, **options: object) -> Job:
-        request = InfillRequest(segments=(Fixed("buffer words"), Masked(8)), **options)  # type: ignore[arg-type]
-        job = Job(request, now=time.monotonic(), on_outcome=lambda o: self.outcomes.put((name, o)), on_draft=on_draft)
-        self.scheduler.submit(job)
-        return job
-
-    def next(self) -> tuple[str, Outcome]:
-        return self.outcomes.get(timeout=LIMIT_S)
-
-    def next_code(self) -> tuple[str, ErrorCode | None]:
-        name, outcome = self.next()
-        return name, outcome.code if isinstance(outcome, EngineError) else None
-
-
-def asker(engine: FakeEngine, capacity: int = 8) -> Iterator[Asker]:
-    scheduler = Scheduler(lambda: engine, model="m", engine="local", capacity=capacity)
-    scheduler.start()
-    wait_until(lambda: scheduler.health.state in (WorkerState.READY, WorkerState.ERROR))
-    yield Asker(scheduler)
-    assert scheduler.close(LIMIT_S)
 
 
 @pytest.fixture
@@ -92,7 +60,7 @@ def test_one_thread_loads_fills_and_closes() -> None:
     engine = FakeEngine()
     closers: list[int] = []
     engine.close = lambda: closers.append(threading.get_ident())  # type: ignore[method-assign]
-    for asked in asker(engine):
+    with serving(engine) as asked:
         asked.ask("a")
         asked.next()
     assert engine.threads == set(closers)
@@ -169,35 +137,62 @@ def test_queued_time_counts_against_the_deadline(gated: Asker, gate: Gate, engin
     assert result.choices[0].finish_reason is FinishReason.DEADLINE
 
 
+def test_a_full_queue_says_how_long_it_is() -> None:
+    hold = Gate()
+    engine = FakeEngine(Script(steps=1, step_s=0.4, room=2), on_step=lambda step: step > 1 and hold(step))
+    with serving(engine, capacity=16) as asked:
+        asked.ask("measured")
+        asked.next()
+        asked.ask("running")
+        assert hold.reached.wait(LIMIT_S)
+        for number in range(16):
+            asked.ask(str(number), client=str(number % 2))
+        with pytest.raises(Busy, match="16 requests are waiting already; try again in") as full:
+            asked.ask("late")
+        assert 4 <= full.value.retry_after_s <= 8  # 16 waiting, two side by side, 0.4 s each and some noise
+        hold.opened.set()
+
+
+def test_a_window_that_asks_too_much_is_refused_and_another_is_not(gate: Gate) -> None:
+    with serving(FakeEngine(Script(steps=1), on_step=gate), capacity=CAPACITY) as asked:
+        asked.ask("running", client="greedy")
+        assert gate.reached.wait(LIMIT_S)
+        for number in range(CAPACITY_PER_CLIENT):
+            asked.ask(str(number), client="greedy")
+        for _ in range(200):
+            with pytest.raises(Busy, match="16 requests of this window are waiting already; try again in 1 s"):
+                asked.ask("one more", client="greedy")
+        asked.ask("modest", client="modest")
+        gate.opened.set()
+        names = [asked.next_code() for _ in range(3)]
+    assert names == [("running", None), ("modest", None), ("0", None)]
+
+
 def test_an_engine_error_is_the_outcome() -> None:
-    for asked in asker(FakeEngine(Script(fail="out_of_memory"))):
+    with serving(FakeEngine(Script(fail="out_of_memory"))) as asked:
         asked.ask("a")
         assert asked.next_code() == ("a", ErrorCode.OUT_OF_MEMORY)
 
 
-@pytest.mark.parametrize("raised", [RuntimeError, SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError])
-def test_whatever_the_engine_raises_the_thread_lives(raised: type[BaseException]) -> None:
-    engine = FakeEngine()
-    for asked in asker(engine):
-        fill, engine.infill = engine.infill, lambda *args, **options: _raise(raised("text"))  # type: ignore
-        asked.ask("a")
-        _, outcome = asked.next()
-        assert isinstance(outcome, EngineError)
-        assert "text" not in str(outcome)
-        engine.infill = fill  # type: ignore[method-assign]
-        asked.ask("b")
-        assert asked.next_code() == ("b", None)
-
-
-def _raise(error: BaseException) -> None:
-    raise error
+@pytest.mark.parametrize("instructions", [False, True])
+def test_an_instruction_needs_a_model_that_takes_it(instructions: bool) -> None:
+    with serving(FakeEngine(Script(instructions=instructions))) as asked:
+        assert asked.scheduler.health.instructions is instructions
+        asked.ask_for("without", EditRequest(selection="a"))
+        assert asked.next_code() == ("without", None)
+        if instructions:
+            asked.ask_for("with", EditRequest(selection="a", instruction="shorter"))
+            assert asked.next_code() == ("with", None)
+        else:
+            with pytest.raises(EngineError, match="fake-model takes no instructions; leave 'instruction' empty") as no:
+                asked.ask_for("with", EditRequest(selection="a", instruction="shorter"))
+            assert no.value.code is ErrorCode.BAD_REQUEST
 
 
 def test_what_failed_is_logged_without_the_buffer(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
-        for asked in asker(FakeEngine(Script(fail="crash"))):
-            asked.ask("a")
-            asked.next()
+    with caplog.at_level(logging.INFO), serving(FakeEngine(Script(fail="crash"))) as asked:
+        asked.ask("a")
+        asked.next()
     assert "RuntimeError" in caplog.text
     assert "fake_engine.py" in caplog.text
     assert "buffer words" not in caplog.text
@@ -205,7 +200,7 @@ def test_what_failed_is_logged_without_the_buffer(caplog: pytest.LogCaptureFixtu
 
 def test_drafts_are_passed_on_until_the_outcome() -> None:
     drafts: list[Draft] = []
-    for asked in asker(FakeEngine(Script(steps=3))):
+    with serving(FakeEngine(Script(steps=3))) as asked:
         asked.ask("a", on_draft=drafts.append)
         asked.next()
     assert [draft.step for draft in drafts] == [1, 2, 3]
@@ -227,11 +222,32 @@ def test_health_follows_the_loading() -> None:
 
 @pytest.mark.parametrize(("failure", "told"), [("no weights in m", "no weights in m"), ("crash", "no such device")])
 def test_a_model_that_cannot_be_loaded_is_told(failure: str, told: str) -> None:
-    for asked in asker(FakeEngine(Script(fail_load=failure))):
+    with serving(FakeEngine(Script(fail_load=failure))) as asked:
         assert asked.scheduler.health.state is WorkerState.ERROR
         assert told in asked.scheduler.health.message
         with pytest.raises(EngineError, match=told):
             asked.ask("a")
+
+
+def test_a_fault_of_the_thread_itself_leaves_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    class Odd(FakeEngine):
+        @property
+        def room(self) -> int:
+            if self.documents:
+                raise RuntimeError(f"about {self.documents}")
+            return 1
+
+    engine = Odd()
+    with serving(engine) as asked:
+        asked.ask("a", document="a secret")
+        asked.ask("b", document="another secret")
+        assert ErrorCode.NOT_READY in asked.codes(2).values()
+        wait_until(lambda: engine.closed == 1)
+        assert asked.scheduler.health.state is WorkerState.ERROR
+        with pytest.raises(EngineError, match="its log says where"):
+            asked.ask("c")
+    assert "RuntimeError" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_loading_is_given_up_when_the_worker_leaves() -> None:
@@ -267,9 +283,9 @@ def test_idle_time_counts_only_without_work(gated: Asker, gate: Gate) -> None:
 
 
 def test_two_hundred_at_once_from_many_threads_are_all_answered_once() -> None:
-    for asked in asker(FakeEngine(Script(steps=2))):
+    with serving(FakeEngine(Script(steps=2))) as asked:
 
-        def ask(number: int, asked: Asker = asked) -> None:
+        def ask(number: int) -> None:
             try:
                 asked.ask(str(number), document=f"d{number % 40}")
             except EngineError as error:

@@ -1,7 +1,6 @@
 """The worker process itself, started by hand: its socket, its file, its reasons to leave, and closing connections."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -9,26 +8,16 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from inference.log_file import shorten_log
-from inference.protocol import Endpoint, decode
 from tests.support.fake_engine import Script
-from tests.support.worker_room import (
-    FAKE_WORKER,
-    PATIENCE_S,
-    ROOT,
-    WorkerRoom,
-    alive,
-    endpoint_is_there,
-    room_in,
-    wait_until,
-)
+from tests.support.worker_process import Process
+from tests.support.worker_room import PATIENCE_S, ROOT, WorkerRoom, alive, room_in, wait_until
 
 GAP = {"prefix": "secret buffer words", "suffix": ""}
 ENDLESS = Script(steps=1_000_000, step_s=0.01)
@@ -37,49 +26,6 @@ ENDLESS = Script(steps=1_000_000, step_s=0.01)
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerRoom]:
     yield from room_in(tmp_path, monkeypatch)
-
-
-class Process:
-    """A worker started without the launcher."""
-
-    def __init__(self, room: WorkerRoom, *options: str, command: tuple[str, ...] = FAKE_WORKER) -> None:
-        self.room = room
-        self.endpoint_path = room.folder / "e.json"
-        self.log_path = room.folder / "worker.log"
-        place = () if "--http" in options else ("--socket", str(room.folder / "s.sock"))
-        arguments = [*command, "--endpoint", str(self.endpoint_path), *place, *options]
-        with self.log_path.open("ab+") as log:
-            self.popen = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, cwd="/")
-
-    @property
-    def endpoint(self) -> Endpoint:
-        wait_until(lambda: endpoint_is_there(self.endpoint_path) or self.popen.poll() is not None)
-        assert self.popen.poll() is None, self.log()
-        return decode(Endpoint, json.loads(self.endpoint_path.read_text()))
-
-    def client(self) -> httpx.AsyncClient:
-        endpoint = self.endpoint
-        path = endpoint.address.removeprefix("unix:") if endpoint.address.startswith("unix:") else None
-        return httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=path),
-            base_url="http://localhost" if path else endpoint.address,
-            headers={"authorization": f"Bearer {endpoint.token}"},
-            timeout=PATIENCE_S,
-        )
-
-    @asynccontextmanager
-    async def ready(self) -> AsyncIterator[httpx.AsyncClient]:
-        """A client, once the model is loaded or cannot be."""
-        async with self.client() as client:
-            while (await client.get("/health")).json()["state"] not in ("ready", "error"):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-            yield client
-
-    def ended(self) -> int:
-        return self.popen.wait(PATIENCE_S)
-
-    def log(self) -> str:
-        return self.log_path.read_text()
 
 
 async def test_the_endpoint_file_and_socket_are_its_owners_only(room: WorkerRoom) -> None:
@@ -153,23 +99,6 @@ async def test_a_client_killed_mid_request_cancels(room: WorkerRoom) -> None:
         assert (await client.post("/v1/infill", json=GAP)).status_code == 200
 
 
-async def test_two_hundred_requests_at_once_are_all_answered(room: WorkerRoom) -> None:
-    room.play(Script(steps=2))
-    process = Process(room)
-    async with process.ready():
-        pass
-    clients = [process.client() for _ in range(4)]
-    answers = await asyncio.gather(
-        *(clients[i % 4].post("/v1/infill", json=GAP | {"stream": i % 2 == 0}) for i in range(200))
-    )
-    for client in clients:
-        await client.aclose()
-    codes = {answer.status_code for answer in answers}
-    assert len(answers) == 200
-    assert 200 in codes
-    assert codes <= {200, 429}
-
-
 async def test_no_buffer_text_in_the_log(room: WorkerRoom) -> None:
     process = Process(room)
     async with process.ready() as client:
@@ -189,6 +118,30 @@ async def test_it_leaves_when_its_endpoint_file_is_gone(room: WorkerRoom) -> Non
     assert process.ended() == 0
     assert not (room.folder / "s.sock").exists()
     assert "gone" in process.log()
+
+
+async def test_a_broken_model_is_told_and_the_worker_leaves(room: WorkerRoom) -> None:
+    room.play(Script(fail="broken"))
+    code = (
+        "import os, sys, inference.worker; from pathlib import Path; from inference.__main__ import main;"
+        "from tests.support.fake_engine import FolderEngine; inference.worker.ERROR_LINGER_S = 1.0;"
+        "sys.exit(main(lambda options: FolderEngine(Path(os.environ['LACUNA_FAKE_ENGINE']))))"
+    )
+    process = Process(room, command=(sys.executable, "-P", "-c", code))
+    async with process.ready() as client:
+        broken = await client.post("/v1/infill", json=GAP)
+        assert (broken.status_code, broken.json()["error"]["code"]) == (500, "internal")
+        steps = room.steps_run()
+        later = await client.post("/v1/infill", json=GAP)
+        assert (later.status_code, later.json()["error"]["code"]) == (503, "not_ready")
+        health = (await client.get("/health")).json()
+        assert health["state"] == "error"
+        for told in (broken.json()["error"]["message"], later.json()["error"]["message"], health["message"]):
+            assert "not numbers" in told
+        assert room.steps_run() == steps
+    assert process.ended() == 0
+    assert not process.endpoint_path.exists()
+    assert "out of use" in process.log()
 
 
 async def test_it_leaves_another_workers_endpoint_file_alone(room: WorkerRoom) -> None:
@@ -211,6 +164,18 @@ async def test_it_leaves_when_nobody_uses_it(room: WorkerRoom) -> None:
     assert process.ended() == 0
     assert not process.endpoint_path.exists()
     assert "nobody has used it" in process.log()
+
+
+async def test_it_sleeps_when_idle_and_wakes_for_a_request(room: WorkerRoom) -> None:
+    process = Process(room, "--unload-after", "0.2")
+    async with process.ready() as client:
+        health = (await client.get("/health")).json()
+        while "sleeps" not in health.get("message", ""):
+            await asyncio.sleep(0.02)
+            health = (await client.get("/health")).json()
+        assert health["state"] == "ready"
+        assert (await client.post("/v1/infill", json=GAP)).status_code == 200
+    assert "sleeps after 0.2 seconds" in process.log()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

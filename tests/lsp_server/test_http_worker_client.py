@@ -10,14 +10,26 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
-from inference.protocol import Draft, ErrorCode, Fixed, Health, InfillRequest, InfillResult, Masked, WorkerState
+from inference.protocol import (
+    Draft,
+    EditRequest,
+    ErrorCode,
+    Fixed,
+    Health,
+    InfillRequest,
+    InfillResult,
+    Masked,
+    WorkerState,
+)
+from inference.scheduler import CAPACITY_PER_CLIENT
 from lsp_server.http_worker_client import HttpWorkerClient
 from lsp_server.lifecycle import WorkerSpec, find_worker
 from lsp_server.worker_client import WorkerClient, WorkerError, WorkerUnavailable
-from tests.support.fake_engine import Script
-from tests.support.worker_room import FAKE_WORKER, PATIENCE_S, WorkerRoom, alive, room_in, wait_until
+from tests.support.fake_engine import Script, names_in
+from tests.support.worker_room import FAKE_WORKER, PATIENCE_S, WorkerRoom, alive, is_gone, room_in, wait_until
 
 ENDLESS = Script(steps=100_000, step_s=0.05)
 
@@ -102,6 +114,34 @@ async def test_drafts_come_before_the_result(room: WorkerRoom) -> None:
     assert drafts
     assert [draft.step for draft in drafts] == sorted(draft.step for draft in drafts)
     assert result.choices[0].fills[0].text == "a\u2028b\u0085c"
+
+
+async def test_it_edits(room: WorkerRoom) -> None:
+    room.play(Script(text="shorter", instructions=True))
+    drafts: list[Draft] = []
+    async with follower(room.spec) as f:
+        for on_draft in (None, drafts.append):
+            result = await f.client.edit(EditRequest(selection="long", instruction="shorten"), on_draft)
+            assert result.choices[0].fills[0].text == "shorter"
+        assert f.client.health.instructions
+    assert drafts
+
+
+async def test_an_instruction_that_the_model_does_not_take_is_an_error(room: WorkerRoom) -> None:
+    async with follower(room.spec) as f:
+        with pytest.raises(WorkerError, match="takes no instructions") as refused:
+            await f.client.edit(EditRequest(selection="long", instruction="shorten"))
+        assert refused.value.code is ErrorCode.BAD_REQUEST
+
+
+async def test_a_windows_requests_all_carry_its_key(room: WorkerRoom) -> None:
+    async with follower(room.spec) as one, follower(room.spec) as other:
+        await one.client.infill(gap())
+        await one.client.edit(EditRequest(selection="a", client="somebody else"))
+        await other.client.infill(gap())
+    keys = names_in(room.folder, "begun")  # without a document, a request is called by its window
+    assert keys[0] == keys[1] != keys[2]
+    assert all(len(key) == 16 for key in keys)
 
 
 async def test_the_first_request_starts_it_and_is_refused_at_once(room: WorkerRoom) -> None:
@@ -235,7 +275,7 @@ async def test_a_hung_worker_is_replaced(room: WorkerRoom, monkeypatch: pytest.M
         os.kill(first, signal.SIGSTOP)
         await f.until(lambda health: health.state is WorkerState.READY and health.pid != first)
         assert await f.client.infill(gap())
-        assert not alive(first)
+        is_gone(first)
 
 
 async def test_an_answer_that_never_comes_has_a_limit(room: WorkerRoom, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,6 +402,43 @@ async def test_two_hundred_at_once(room: WorkerRoom) -> None:
         assert all(isinstance(error, WorkerError) and error.code is ErrorCode.QUEUE_FULL for error in refused)
         assert len(refused) < 200
         assert await find_worker(room.spec)
+
+
+async def test_a_refusal_is_told_at_once_and_nothing_is_asked_again(room: WorkerRoom) -> None:
+    room.play(ENDLESS)
+    async with follower(room.spec) as f, follower(room.spec) as other:
+        running = asyncio.create_task(f.client.infill(gap()))
+        await steps_begin(room)
+        waiting = [asyncio.create_task(f.client.infill(gap())) for _ in range(CAPACITY_PER_CLIENT)]
+        await metric(room, 'lacuna_waiting_requests{priority="interactive"}', CAPACITY_PER_CLIENT)
+        for times in (1, 2):
+            with pytest.raises(WorkerError, match="of this window are waiting already; try again in") as refused:
+                await f.client.infill(gap("typed on"))
+            assert refused.value.code is ErrorCode.QUEUE_FULL
+            await metric(room, 'lacuna_requests_total{outcome="queue_full"}', times)  # once for each key, no more
+        assert f.client.health.state is WorkerState.READY, "a busy worker is not a broken one"
+        room.play(Script())
+        single = asyncio.create_task(other.client.infill(gap()))
+        await metric(room, 'lacuna_waiting_requests{priority="interactive"}', CAPACITY_PER_CLIENT + 1)
+        running.cancel()
+        assert (await single).choices[0].fills[0].text == "filled"
+        await asyncio.gather(*waiting)
+        assert (await f.client.infill(gap("typed on"))).choices[0].fills[0].text == "filled"
+        await metric(room, 'lacuna_requests_total{outcome="queue_full"}', 2)
+
+
+async def metric(room: WorkerRoom, name: str, wanted: int) -> None:
+    """Wait until the worker says that this is how many."""
+    found = await find_worker(room.spec)
+    assert found is not None
+    transport = httpx.AsyncHTTPTransport(uds=found[0].address.removeprefix("unix:"))
+    headers = {"authorization": f"Bearer {found[0].token}"}
+    async with (
+        asyncio.timeout(PATIENCE_S),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client,
+    ):
+        while f"{name} {wanted:.1f}\n" not in (await client.get("/metrics")).text:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 def test_it_leaves_no_thread_waiting(room: WorkerRoom) -> None:

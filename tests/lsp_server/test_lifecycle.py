@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from inference.protocol import Endpoint, WorkerState, encode
+from inference.worker_options import read_options
 from lsp_server.endpoint_file import read_endpoint
 from lsp_server.lifecycle import LifecycleError, ensure_worker, find_worker, status, stop_worker
 from lsp_server.lock_file import LockFile, LockTimeout
-from lsp_server.worker_process import is_our_worker
-from lsp_server.worker_spec import WorkerSpec
+from lsp_server.worker_process import is_our_worker, worker_command
+from lsp_server.worker_spec import WorkerFiles, WorkerSpec
 from tests.support.fake_engine import Script
-from tests.support.worker_room import PATIENCE_S, WorkerRoom, alive, room_in, wait_until
+from tests.support.worker_room import PATIENCE_S, WorkerRoom, alive, is_gone, room_in, wait_until
 
 
 @pytest.fixture
@@ -176,7 +177,7 @@ async def test_a_hung_worker_is_ended_and_replaced(room: WorkerRoom) -> None:
         await find_worker(room.spec, limit_s=0.2)
     second = await ensure_worker(room.with_(hung_limit_s=0.5))
     assert second.pid != first.pid
-    assert not alive(first.pid)
+    is_gone(first.pid)
 
 
 async def test_a_stranger_with_the_endpoints_pid_is_left_alone(room: WorkerRoom) -> None:
@@ -222,7 +223,7 @@ async def test_a_newer_protocols_worker_is_left_alone(room: WorkerRoom) -> None:
 async def test_stopping_ends_it_and_its_traces(room: WorkerRoom) -> None:
     endpoint = await ensure_worker(room.spec)
     assert await stop_worker(room.spec)
-    assert not alive(endpoint.pid)
+    is_gone(endpoint.pid)
     assert [path.suffix for path in room.runtime.iterdir()] == [".lock"]
 
 
@@ -297,7 +298,7 @@ async def test_by_hand_a_worker_without_a_model_is_replaced(room: WorkerRoom) ->
     room.play(Script())
     second = await ensure_worker(room.spec, by_hand=True)
     assert second.pid != first.pid
-    assert not alive(first.pid)
+    is_gone(first.pid)
 
 
 async def test_a_lock_that_is_never_released_is_told(room: WorkerRoom) -> None:
@@ -365,3 +366,55 @@ def test_the_default_is_this_interpreter() -> None:
     assert WorkerSpec().command[0] == sys.executable
     assert WorkerSpec().key == "default"
     assert len(WorkerSpec(model=Path("/a")).key) == 12
+
+
+def test_what_is_loaded_and_how_decides_which_worker_it_is() -> None:
+    one = WorkerSpec(model=Path("/a"))
+    different = [
+        WorkerSpec(),
+        one,
+        replace(one, adapter=Path("/b")),
+        replace(one, adapter=Path("/c")),
+        replace(one, device="cpu"),
+        replace(one, precision="fp8"),
+        WorkerSpec(adapter=Path("/a")),
+        WorkerSpec(model=Path("owner/name")),
+    ]
+    assert len({spec.key for spec in different}) == len(different)
+    assert replace(one, keep_alive_s=1, unload_after_s=1, log_level="debug").key == one.key
+    assert replace(one, adapter=Path("/b/style")).model_name == "a+style"
+
+
+def test_the_worker_is_told_what_to_load(tmp_path: Path) -> None:
+    spec = WorkerSpec(
+        model=Path("owner/name"), adapter=tmp_path, device="cuda:1", precision="fp8", unload_after_s=60, http="[::1]:0"
+    )
+    files = WorkerFiles(tmp_path / "e.json", tmp_path / "l", tmp_path / "log")
+    options = read_options(worker_command(spec, files)[len(spec.command) :])
+    assert options.model == Path("owner/name")
+    assert (options.adapter, options.device, options.precision) == (tmp_path, "cuda:1", "fp8")
+    assert (options.keep_alive_s, options.unload_after_s) == (1800, 60)
+    assert options.model_name == f"name+{tmp_path.name}"
+
+
+async def test_an_adapter_that_is_not_there_is_named(room: WorkerRoom) -> None:
+    with pytest.raises(LifecycleError, match=r"there is no adapter folder .*/nowhere"):
+        await ensure_worker(room.with_(adapter=Path("/nowhere")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--precision", "fp2"], "invalid choice: 'fp2'"),
+        (["--unload-after", "-1"], "is not a number of seconds from 0 on"),
+        (["--unload-after", "soon"], "invalid seconds value: 'soon'"),
+        (["--keep-alive", "nan"], "is not a number of seconds from 0 on"),
+    ],
+)
+def test_a_worker_told_nonsense_leaves_with_a_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        read_options(["--endpoint", "e", "--socket", "s", *arguments])
+    assert left.value.code == 2
+    assert sentence in capsys.readouterr().err

@@ -81,3 +81,11 @@ def test_a_change_to_a_document_that_is_not_open_is_ignored() -> None:
     documents = Documents()
     documents.change("file:///nowhere", [Change("b")], 2, Encoding.UTF16)
     assert documents.get("file:///nowhere") is None
+
+
+def test_other_documents_come_the_last_edited_first() -> None:
+    documents = Documents()
+    for name in "abc":
+        documents.open(DocumentSnapshot(name, 1, "python", ""))
+    documents.change("a", [Change("x")], 2, Encoding.UTF16)
+    assert [one.uri for one in documents.others("b")] == ["a", "c"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_engine import Script
-from tests.support.worker_room import PATIENCE_S, WorkerRoom, alive, endpoint_is_there, room_in, wait_until
+from tests.support.worker_room import PATIENCE_S, WorkerRoom, alive, endpoint_is_there, is_gone, room_in, wait_until
 
 # The command of the product, around a worker with the fake engine.
 COMMAND = """if True:
-    import sys
+    import signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a shell
     from dataclasses import replace
     from lsp_server import cli
     from lsp_server.commands import worker
@@ -41,6 +43,7 @@ def lacuna_worker(room: WorkerRoom, *arguments: str, code: int = 0) -> tuple[str
     process = popen(room, *arguments)
     out, error = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code, error
+    error = re.sub(r"lacuna: loading \d.*\n", "", error)  # told when loading takes longer than a moment
     if code == 3:
         assert out == ""
         assert error.startswith("lacuna: ")
@@ -62,7 +65,7 @@ def test_a_day_of_a_worker(room: WorkerRoom) -> None:
     assert lacuna_worker(room, "start")[0] == line
     assert "is ready on cpu" in lacuna_worker(room, "logs", "-n", "1")[0]
     assert lacuna_worker(room, "stop")[0] == "stopped\n"
-    assert not alive(started["pid"])
+    is_gone(started["pid"])
     assert lacuna_worker(room, "stop")[0] == "no worker is running\n"
 
 
@@ -70,6 +73,15 @@ def test_loading_is_shown(room: WorkerRoom) -> None:
     room.play(Script(load_s=60.0))
     lacuna_worker(room, "start")
     wait_until(lambda: "loading 50%, reading weights" in lacuna_worker(room, "status")[0])
+
+
+def test_loading_is_told_line_by_line_where_there_is_no_terminal(room: WorkerRoom) -> None:
+    room.play(Script(load_s=2.5))
+    process = popen(room, "start", "--wait")
+    out, error = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert out.startswith("lacuna worker: ready at ")
+    assert error == "lacuna: loading 50%, reading weights\n"
 
 
 def test_a_model_that_cannot_be_loaded_is_one_line(room: WorkerRoom) -> None:
@@ -109,7 +121,7 @@ def test_in_the_foreground(room: WorkerRoom) -> None:
     assert process.returncode == 0
     assert out == ""
     assert "listening at" in error
-    assert not alive(worker)
+    is_gone(worker)
 
 
 def test_in_the_foreground_stopped_from_elsewhere(room: WorkerRoom) -> None:

@@ -81,6 +81,7 @@ async def editor(
     options: Any = None,
     name: str = "test",
     command: list[str] | None = None,
+    work_done_progress: bool = False,
     **script: Any,
 ) -> AsyncIterator[Editor]:
     """An initialized editor; ``command`` starts another server than the scripted one."""
@@ -90,7 +91,9 @@ async def editor(
     await client.start_io(*command, cwd=str(ROOT))
     general = types.GeneralClientCapabilities(position_encodings=[types.PositionEncodingKind(e) for e in encodings])
     params = types.InitializeParams(
-        capabilities=types.ClientCapabilities(general=general),
+        capabilities=types.ClientCapabilities(
+            general=general, window=types.WindowClientCapabilities(work_done_progress=work_done_progress)
+        ),
         client_info=types.ClientInfo(name=name),
         initialization_options=options,
     )

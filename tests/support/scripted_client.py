@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from inference.protocol import (
     Choice,
     Draft,
+    EditRequest,
     ErrorCode,
     Fill,
     FinishReason,
@@ -21,6 +22,8 @@ from inference.protocol import (
 )
 from lsp_server.lifecycle_error import LifecycleError
 from lsp_server.worker_client import WorkerError, WorkerUnavailable
+
+Request = InfillRequest | EditRequest
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,12 @@ class Script:
 
 
 class ScriptedClient:
-    """``heard`` is told "infill", "cancelled", "answered", "start" and "close" as they happen."""
+    """``heard`` is told "infill", "edit", "cancelled", "answered", "start" and "close" as they happen."""
 
-    def __init__(self, script: Script, heard: Callable[[str, InfillRequest | None], None] = lambda *_: None) -> None:
+    def __init__(self, script: Script, heard: Callable[[str, Request | None], None] = lambda *_: None) -> None:
         self.script = script
         self.requests: list[InfillRequest] = []
+        self.edits: list[EditRequest] = []
         self.gate = asyncio.Semaphore(0)
         self._heard = heard
         self._listeners: list[Callable[[Health], None]] = []
@@ -70,9 +74,16 @@ class ScriptedClient:
 
     async def infill(self, request: InfillRequest, on_draft: Callable[[Draft], None] | None = None) -> InfillResult:
         self.requests.append(request)
+        return await self._fill("infill", request, on_draft)
+
+    async def edit(self, request: EditRequest, on_draft: Callable[[Draft], None] | None = None) -> InfillResult:
+        self.edits.append(request)
+        return await self._fill("edit", request, on_draft)
+
+    async def _fill(self, event: str, request: Request, on_draft: Callable[[Draft], None] | None) -> InfillResult:
         if self._health.state is not WorkerState.READY:
             raise WorkerUnavailable(self._health)
-        self._heard("infill", request)
+        self._heard(event, request)
         if self.script.hold:
             try:
                 await self.gate.acquire()

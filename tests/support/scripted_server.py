@@ -10,10 +10,10 @@ import json
 import sys
 from typing import Any
 
-from inference.protocol import InfillRequest, encode
+from inference.protocol import encode
 from lsp_server.commands.serve import claim_stdout, log_to
 from lsp_server.server import create_server
-from tests.support.scripted_client import Script, ScriptedClient
+from tests.support.scripted_client import Request, Script, ScriptedClient
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     script = json.loads(sys.argv[1])
     script["fills"] = tuple(script.get("fills", ("42",)))
 
-    def heard(event: str, request: InfillRequest | None) -> None:
+    def heard(event: str, request: Request | None) -> None:
         server.protocol.notify(f"fake/{event}", {"request": encode(request) if request else None})
 
     server = create_server(lambda: ScriptedClient(Script(**script), heard))

@@ -29,6 +29,7 @@ class WorkerRoom:
         monkeypatch.setenv("LACUNA_LOG_DIR", str(self.logs))
         monkeypatch.setenv("LACUNA_FAKE_ENGINE", str(folder))
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        monkeypatch.setattr("lsp_server.lifecycle.HUNG_TERM_S", 0.1)  # a stopped worker never leaves by itself
         self.spec = WorkerSpec(command=FAKE_WORKER)
 
     @property
@@ -88,6 +89,11 @@ def alive(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
+
+
+def is_gone(pid: int) -> None:
+    """A process that was ended is gone at once; but the kernel takes it down in steps, its command line first."""
+    wait_until(lambda: not alive(pid), limit_s=1.0)
 
 
 def _command_lines() -> Iterator[tuple[int, bytes]]:

@@ -1,5 +1,6 @@
 """The step bench on a CPU, with a model small enough to be random and quick."""
 
+import io
 import json
 import time
 from pathlib import Path
@@ -7,12 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference.bench import steps
+from inference.bench import heartbeat, runner, steps
+from inference.bench.case import Case, Scene
 from inference.bench.clock import Clock, Timing
-from inference.bench.floor import StepBytes, expected_hits, measured_hits
+from inference.bench.floor import Bandwidth, Floor, StepBytes, expected_hits, measured_hits
+from inference.bench.ours import Ours
 from inference.bench.random_model import SHAPES, random_model, read_shape
+from inference.bench.random_weights import RandomWeights
 from inference.bench.time_limit import time_limit
-from inference.bench.variants import Case, Variants
+from inference.models.lean_denoiser import LeanDenoiser
+from inference.models.lean_tensors import LeanTensors
+from inference.models.text_config import TextConfig
 
 CPU = torch.device("cpu")
 SMALL = {"shape": "tiny", "device": "cpu", "prompt": 40, "canvas": 8, "batch": 2, "steps": 2, "runs": 3}
@@ -23,22 +29,25 @@ def test_every_line_is_printed_and_kept_also_those_that_fail(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = tmp_path / "steps.json"
-    assert steps.main([*FAST, "--experts", "grouped_mm,eager", "--json", str(kept)]) == 0
+    chosen = ["--experts", "grouped_mm,eager", "--precision", "bf16,fp8"]
+    assert steps.main([*FAST, *chosen, "--json", str(kept)]) == 0
     report = json.loads(kept.read_text())
-    rows = {(row["variant"], row["experts"]): row for row in report["rows"]}
-    for variant in ("decoder", "ours", "generate"):
-        for experts in ("grouped_mm", "eager"):
-            row = rows[variant, experts]
-            assert row["timing"]["runs"] == 3
-            assert row["problem"] == ""
-            assert 0 < row["experts_hit"] <= 1
-            assert row["floor_ms"] > 0
-    assert rows["fill 12", "grouped_mm"]["timing"]["runs"] == 3
-    assert rows["graph", "eager"]["timing"] is None
-    assert rows["decoder", "eager"]["timing"]["median_ms"] > 0
+    rows = {(row["variant"], row["how"]): row for row in report["rows"]}
+    wanted = [(variant, how) for variant in ("ours", "lean") for how in ("bf16", "fp8")]
+    wanted += [(variant, how) for variant in ("decoder", "generate") for how in ("grouped_mm", "eager")]
+    for place in wanted:
+        row = rows[place]
+        assert row["timing"]["runs"] == 3
+        assert row["problem"] == ""
+        assert 0 < row["experts_hit"] <= 1
+        assert row["floor_ms"] > 0
+    assert rows["fill 12", "bf16"]["timing"]["runs"] == 3
+    assert rows["graph", "bf16"]["timing"] is None
+    assert rows["ours", "fp8"]["floor_ms"] < rows["ours", "bf16"]["floor_ms"]
+    assert rows["lean", "bf16"]["timing"]["median_ms"] > 0
     assert report["bandwidth_read_gb_s"] > 0
     printed = capsys.readouterr().out
-    assert "ours_graph eager            8     2 RuntimeError: needs a CUDA device" in printed
+    assert "ours_graph bf16             8     2 RuntimeError: needs a CUDA device" in printed
     assert printed.count("\ndecoder ") == 2
     assert printed.count("\n8x2 ") == 2
 
@@ -50,8 +59,22 @@ def test_what_does_not_fit_into_the_time_is_named(capsys: pytest.CaptureFixture[
 
 
 def test_a_slow_variant_ends_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    assert steps.main([*FAST, "--variants", "decoder", "--variant-budget", "0.001"]) == 0
-    assert capsys.readouterr().out.count("TimeoutError") == 3
+    assert steps.main([*FAST, "--variants", "lean,decoder", "--variant-budget", "0.001"]) == 0
+    assert capsys.readouterr().out.count("TimeoutError") == 4
+
+
+@pytest.mark.parametrize("name", ["Ours", "random_model"])
+def test_a_model_that_cannot_be_made_leaves_the_others_their_turn(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError("the weights need 50.4 GB, and cuda:0 has 2.0 GB left")
+
+    monkeypatch.setattr(runner, name, fails)
+    assert steps.main([*FAST, "--variants", "lean,decoder"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("MemoryError: the weights need 50.4 GB") == 1
+    assert printed.count("decoder    grouped_mm") + printed.count("lean       bf16") == 1
 
 
 @pytest.mark.parametrize("content", [None, "[]", "{}", '{"text_config": {"hidden_size": "wide"}}'])
@@ -72,8 +95,8 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_made(
     shape["text_config"]["vocab_size"] = 10**12
     path = tmp_path / "config.json"
     path.write_text(json.dumps(shape))
-    assert steps.main(["--shape", str(path), "--device", "cpu"]) == 3
-    assert "cpu cannot be used: the weights need 64000.0 GB" in capsys.readouterr().err
+    assert steps.main(["--shape", str(path), "--device", "cpu", "--variants", "ours,decoder"]) == 0
+    assert capsys.readouterr().out.count("MemoryError: the weights need 64000.0 GB") == 2
 
 
 def test_a_device_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,7 +114,12 @@ def test_the_large_shape_has_the_weights_that_its_checkpoint_has() -> None:
     model = random_model(read_shape("26b-a4b"), torch.device("meta"), torch.bfloat16)
     weights = sum(weight.nbytes for weight in model.parameters())
     assert weights == pytest.approx(50.5e9, rel=1e-3)
-    assert StepBytes.of(model.model.decoder).total == pytest.approx(weights, rel=1e-3)
+    text = TextConfig.from_mapping(model.config.text_config.to_dict())
+    assert StepBytes.of(text, torch.bfloat16).total == pytest.approx(weights, rel=1e-3)
+    assert StepBytes.of(text, torch.bfloat16, fp8=True).total == pytest.approx(weights / 2, rel=0.04)
+    assert RandomWeights(text, CPU, torch.bfloat16).size_bytes == pytest.approx(weights, rel=1e-3)
+    assert Floor(StepBytes.of(text, torch.bfloat16), Bandwidth(4000, 4200)).ms() == pytest.approx(50.5 / 4.2, rel=1e-3)
+    LeanTensors(text, RandomWeights(text, CPU, torch.bfloat16), CPU, torch.bfloat16, print)  # which misses none
     types = model.config.text_config.layer_types
     assert [index for index, kind in enumerate(types) if kind == "full_attention"] == [5, 11, 17, 23, 29]
 
@@ -125,13 +153,38 @@ def test_every_weight_is_filled() -> None:
             assert (weight == 1).all() if ones else 0.01 < weight.float().std() < 0.03, name
 
 
-def test_hits_are_counted_and_leave_nothing_behind() -> None:
-    model = random_model(read_shape("tiny"), CPU, torch.float32)
-    variants = Variants(model, Clock(CPU), prompt_tokens=16, steps=2)
-    few, many = (measured_hits(model.model.decoder, 8, variants.forward(Case(length, 1))) for length in (1, 64))
+def ours() -> Ours:
+    config = read_shape("tiny")
+    weights = RandomWeights(TextConfig.from_mapping(config.text_config.to_dict()), CPU, torch.float32)
+    described = {"text_config": config.text_config.to_dict()}
+    denoiser = LeanDenoiser.load(described, weights, CPU, torch.float32, lambda *_: None)
+    return Ours(denoiser, Scene(Clock(CPU), 16, 2, 512, torch.Generator().manual_seed(0)))
+
+
+def test_hits_are_counted() -> None:
+    found = ours()
+    few, many = (measured_hits(found.denoiser, *found.inputs(Case(length, 1))) for length in (1, 64))
     assert few == 2 / 8
     assert few < many <= 1
-    assert not any(layer.router._forward_hooks for layer in model.model.decoder.layers)
+
+
+def test_random_weights_are_those_of_a_fresh_model() -> None:
+    weights = RandomWeights(TextConfig.from_mapping(read_shape("tiny").text_config.to_dict()), CPU, torch.float32)
+    for name in weights:
+        ones = "norm" in name or "scal" in name
+        assert (weights[name] == 1).all() if ones else 0.01 < weights[name].std() < 0.03, name
+
+
+def test_only_what_takes_long_shows_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(heartbeat, "INTERVAL_S", 0.1)
+    quick, slow = io.StringIO(), io.StringIO()
+    with heartbeat.heartbeat("nothing", quick):
+        pass
+    with heartbeat.heartbeat("waiting", slow):
+        time.sleep(0.5)
+    assert quick.getvalue() == ""
+    assert slow.getvalue().count("... waiting, 0 s") >= 2
 
 
 def test_expected_hits() -> None:

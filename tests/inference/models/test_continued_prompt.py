@@ -1,7 +1,6 @@
 """Both denoisers: a prompt that goes on from an older one gives what encoding from scratch gives, after any edit."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,9 +11,8 @@ from hypothesis import strategies as st
 from transformers.models.diffusion_gemma.modeling_diffusion_gemma import DiffusionGemmaForBlockDiffusion
 
 from inference.models.base import Denoiser
-from inference.models.dense import DenseConfig, DenseDiffusionGemma
-from inference.models.dense_denoiser import DenseDenoiser
 from inference.models.diffusion_gemma import DiffusionGemmaDenoiser
+from inference.models.lean_denoiser import LeanDenoiser
 from inference.prefix_cache import shared_length
 from tests.support.tiny_checkpoint import tiny_config, tiny_model
 
@@ -36,18 +34,18 @@ def transformers(window: int) -> Denoiser:
 
 
 @cache
-def dense(window: int) -> Denoiser:
-    config = DenseConfig.from_text_config(tiny_config(VOCABULARY, experts=1).text_config.to_dict())
-    model = DenseDiffusionGemma(replace(config, window=window))
-    model.load_checkpoint(tiny_model(VOCABULARY, experts=1, sharpness=20).state_dict())
-    return DenseDenoiser(model)
+def lean(window: int) -> Denoiser:
+    config = tiny_config(VOCABULARY)
+    config.text_config.sliding_window = window
+    weights = tiny_model(VOCABULARY, sharpness=20).state_dict()
+    return LeanDenoiser.load(config.to_dict(), weights, torch.device("cpu"), torch.float32, lambda *_: None)
 
 
-BOTH = pytest.mark.parametrize("build", [dense, transformers])
+BOTH = pytest.mark.parametrize("build", [lean, transformers])
 
 
 def logits(denoiser: Denoiser, prompt: Any) -> torch.Tensor:
-    return denoiser.denoise(CANVAS, prompt, None)
+    return denoiser.denoise(CANVAS, prompt, torch.zeros_like(denoiser.embeddings(CANVAS)))
 
 
 def encoded(denoiser: Denoiser, ids: list[int], past: Any = None, shared: int = 0) -> Any:

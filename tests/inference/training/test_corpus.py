@@ -24,7 +24,7 @@ def test_every_source_has_an_allowed_licence() -> None:
 def test_every_source_is_pinned() -> None:
     for source in read_manifest():
         assert re.fullmatch("[0-9a-f]{64}", source.sha256), source.name
-        assert source.version in source.archive, source.name
+        assert source.version.replace(":", "%3a") in source.archive, source.name  # as Debian writes file names
         assert source.files > 0, source.name
         assert source.bytes > 0, source.name
 
@@ -35,6 +35,7 @@ def test_whole_packages_are_held_out() -> None:
     assert not held_out & {source.name.lower() for source in sources if source.split == "train"}
     assert sum(s.registry == "pypi" for s in sources if s.split == "held_out") >= 4
     assert sum(s.registry == "npm" for s in sources if s.split == "held_out") >= 1
+    assert sum(s.registry == "debian" for s in sources if s.split == "held_out") >= 2  # Go and Rust
 
 
 def test_no_committed_file_names_a_registry_host() -> None:
@@ -90,6 +91,23 @@ def tarball(path: Path, files: dict[str, str]) -> str:
             info.size = len(text.encode())
             archive.addfile(info, io.BytesIO(text.encode()))
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_documents_of_a_debian_package(tmp_path: Path) -> None:
+    tarball(tmp_path / "data.tar.gz", {"usr/share/gocode/src/p/a.go": CODE, "usr/share/doc/copyright": CODE})
+    data = (tmp_path / "data.tar.gz").read_bytes()
+    parts = [("debian-binary", b"2.0\n"), ("control.tar.gz", b"odd"), ("data.tar.gz", data)]
+    deb = tmp_path / "p_1_all.deb"
+    content = b"!<arch>\n"
+    for name, body in parts:
+        content += (
+            f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(body):<10}`\n".encode() + body + b"\n" * (len(body) % 2)
+        )
+    deb.write_bytes(content)
+    assert [(d.path, d.language) for d in documents(deb, "p")] == [("package/usr/share/gocode/src/p/a.go", "go")]
+    deb.write_bytes(content[: -60 - len(data)])
+    with pytest.raises(ValueError, match=r"no data\.tar"):
+        list(documents(deb, "p"))
 
 
 def test_build_checks_hashes_and_keeps_held_out_text_out_of_training(tmp_path: Path) -> None:

@@ -21,8 +21,11 @@ def test_plain_and_gzip_are_the_same(tmp_path: Path) -> None:
     [
         (b"", "holds no problems"),
         (b"\n\n", "holds no problems"),
-        (b'{"task_id": "a"}\n', "line 1: needs the strings task_id, prompt"),
-        (b"[]\n", "line 1: needs"),
+        (b'{"task_id": "a"}\n', "line 1: 'prompt' is missing"),
+        (b'{"task_id": "a", "prompt": 1}\n', "line 1: 'prompt' is no string"),
+        (b'{"task_id": "a", "prompt": "\\ud800"}\n', "line 1: 'prompt' holds a lone surrogate"),
+        (b"[]\n", "line 1: must be an object"),
+        (b"[" * 100_000 + b"\n", "line 1: not JSON"),
         (SAMPLE.read_bytes() + b"{\n", "line 6: not JSON"),
         (b"\xff\xfe\n", "is damaged"),
     ],

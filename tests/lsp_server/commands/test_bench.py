@@ -84,16 +84,27 @@ def test_a_gap_that_the_worker_refuses_has_failed(worker: WorkerRoom) -> None:
     assert found["outcomes"][0]["reason"] == "refused: the script says so"
 
 
+@pytest.mark.parametrize("benchmark", [["latency", "--keys", TYPING], ["infilling", "--data", SAMPLE]])
+def test_it_loads_what_the_other_commands_load(worker: WorkerRoom, benchmark: list[object], tmp_path: Path) -> None:
+    done = lacuna(*benchmark, "--model", tmp_path, "--adapter", "/no/adapter", "--device", "cpu", "--precision", "fp32")
+    assert done.returncode == 3
+    assert "/no/adapter" in done.stderr or str(tmp_path) in done.stderr, done.stderr
+    assert done.stdout == ""
+
+
 def test_typing_is_replayed_as_the_editor_asks(worker: WorkerRoom) -> None:
     found = report("latency", "--keys", TYPING, "--speed", "8")
     assert found["keys"] == 96
     assert found["overtaken"] + found["asked"] <= 96
     assert 1 <= found["asked"] <= 96
     assert found["latency_ms"]["p50"] <= found["latency_ms"]["p95"] <= found["latency_ms"]["p99"]
+    assert list(found["stages_ms"]) == ["debounce", "queue", "encode", "denoise", "elsewhere"]
+    assert found["stages_ms"]["debounce"]["p50"] >= 20
     assert found["cached_tokens_share"] == 0
     done = lacuna("latency", "--keys", TYPING, "--speed", "100")
     assert done.returncode == 0
-    assert "key to answer" in done.stdout
+    for words in ("key to answer", "of it debounce", "of it denoise"):
+        assert words in done.stdout
 
 
 def test_steps_runs_in_another_process_which_reads_the_options(tmp_path: Path) -> None:
@@ -110,6 +121,9 @@ def test_steps_runs_in_another_process_which_reads_the_options(tmp_path: Path) -
         (["infilling", "--data", "/no/such/file.jsonl"], 3, "/no/such/file.jsonl cannot be read: No such file"),
         (["infilling", "--data", TYPING], 3, "not JSON"),
         (["infilling", "--data", SAMPLE, "--limit", "0"], 2, "must be at least 1"),
+        (["infilling", "--data", SAMPLE, "--candidates", "1000"], 2, "'n' must be between"),
+        (["infilling", "--data", SAMPLE, "--seed", "-1"], 2, "'seed' must be between"),
+        (["infilling", "--data", SAMPLE, "--test-limit", "nan"], 2, "--test-limit must be greater than 0"),
         (["latency", "--keys", "/no/such/file.json"], 3, "/no/such/file.json cannot be read"),
         (["latency", "--keys", SAMPLE], 3, "is not JSON"),
         (["latency", "--speed", "0"], 2, "--speed must be greater than 0"),

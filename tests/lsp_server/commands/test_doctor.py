@@ -30,7 +30,7 @@ def test_all_is_well(room: WorkerRoom, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_no_worker_is_no_problem(room: WorkerRoom) -> None:
-    (worker,) = doctor._worker(None)
+    (worker,) = doctor._worker({})
     assert "not running" in worker.value
     assert not worker.problem
 
@@ -38,7 +38,7 @@ def test_no_worker_is_no_problem(room: WorkerRoom) -> None:
 def test_a_silent_worker_is_a_problem_with_a_way_out(room: WorkerRoom) -> None:
     endpoint = asyncio.run(ensure_worker(room.spec))
     os.kill(endpoint.pid, signal.SIGSTOP)
-    (worker,) = doctor._worker(None)
+    (worker,) = doctor._worker({})
     assert "lacuna worker stop" in worker.problem
 
 
@@ -51,7 +51,7 @@ def test_without_torch_it_says_how_to_install_it(room: WorkerRoom, monkeypatch: 
         return real(package)
 
     monkeypatch.setattr(doctor, "version", version)
-    findings = {finding.subject: finding for finding in doctor.examine(None)}
+    findings = {finding.subject: finding for finding in doctor.examine({})}
     assert findings["torch"].problem == "pip install 'lacuna-lsp[local]'"
     assert "device" not in findings
 

@@ -119,3 +119,12 @@ def test_a_start_costs_at_most_six_tenths_of_a_second() -> None:
     while (start_cost := start_once()).cpu_s > 0.6:
         # Others compute on this machine; one start that was little disturbed proves what a start costs.
         assert time.monotonic() < deadline, f"{start_cost}, load {os.getloadavg()}"
+
+
+def test_a_trace_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    with start(*SERVE, "--trace", str(tmp_path / "missing/trace.jsonl")) as server:
+        out, err = server.communicate(timeout=LIMIT_S)
+    assert (server.returncode, out) == (3, b"")
+    assert err.startswith(b"lacuna: ")
+    assert b"cannot be written" in err
+    assert err.count(b"\n") == 1

@@ -200,7 +200,11 @@ async def test_a_worker_that_is_not_ready_means_nothing_and_a_status() -> None:
 async def test_an_error_of_the_worker_means_nothing(code: str) -> None:
     async with editor(error=code) as one:
         one.open("x = \n")
-        assert await one.complete(0, 4) == []
+        for _ in range(2):  # the next key asks again, and nothing is asked in between
+            assert await one.complete(0, 4) == []
+            await one.heard("fake/infill")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(one.heard("fake/infill"), 0.05)
 
 
 async def test_the_old_vs_code_client_counts_trigger_kinds_from_zero() -> None:
@@ -237,3 +241,32 @@ async def test_drafts_are_sent_when_asked_for() -> None:
         draft = (await one.heard("lacuna/draft"))._asdict()
         Draft202012Validator({**schema, "$ref": "#/$defs/lacuna~1draft"}).validate(draft)
         assert draft["fills"] == ["1"]
+
+
+async def test_other_open_files_come_along_but_not_those_that_are_excluded() -> None:
+    async with editor(options={"contextSnippets": 500, "excludedFiles": ["private.py"]}) as one:
+        text = "def area_of(width, height):\n    return width * height  # {}\n"
+        for name in (".env.py", "private.py", "shapes.py"):
+            one.open(text.format(name), f"file:///project/{name}")
+        one.open("def volume_of(width, height):\n    return \n")
+        await one.complete(1, 11)
+        first, *_ = (await one.heard("fake/infill")).request.segments
+        assert first.text.startswith("# From shapes.py:\n# def area_of(width, height):")
+        assert "private" not in first.text
+        assert ".env" not in first.text
+
+
+async def test_saving_lets_snippets_be_chosen_again() -> None:
+    async with editor(options={"contextSnippets": 500}) as one:
+        other = "file:///project/shapes.py"
+        one.open("def area_of(width, height):\n    return 1\n", other)
+        one.open("def volume_of(width, height):\n    return \n")
+        heard = []
+        for version in (2, 3):
+            await one.complete(1, 11)
+            heard.append((await one.heard("fake/infill")).request.segments[0].text)
+            one.insert("0", 1, 12, version, other)
+        assert heard[0] == heard[1], "what lies far is frozen"
+        one.client.text_document_did_save(types.DidSaveTextDocumentParams(types.TextDocumentIdentifier(other)))
+        await one.complete(1, 11)
+        assert "return 100" in (await one.heard("fake/infill")).request.segments[0].text
