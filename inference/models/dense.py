@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inference.models.dense_blocks import Layer, Mask, RMSNorm, SelfConditioning, rms_normalize
+from inference.models.text_config import TextConfig
 
 PREFIX = "model.decoder."
 ENCODER_LAYERS = "model.encoder.language_model.layers."
@@ -52,33 +53,26 @@ class DenseConfig:
         """Read transformers' `DiffusionGemmaTextConfig` as a dictionary; more than one expert is a `ValueError`."""
         if text["num_experts"] != 1 or text["top_k_experts"] != 1:
             raise ValueError("the dense model runs checkpoints with exactly one expert")
-        rope = text["rope_parameters"]
-        full = tuple(kind == "full_attention" for kind in text["layer_types"])
-        # transformers writes only what differs in full-attention layers; hand-written files say it with global_*.
-        written = text.get("per_layer_config")
-        default = (
-            {"head_dim": text["head_dim"]} if written is not None else {"head_dim": text.get("global_head_dim", 512)}
-        )
-        overrides = default | ((written or {}).get(str(full.index(True))) or {})
+        config = TextConfig.from_mapping(text)
+        of_kind = {layer.full: layer for layer in config.layers}
+        full_layer, sliding = of_kind[True], of_kind.get(False, of_kind[True])
         return cls(
-            vocab_size=text["vocab_size"],
-            hidden_size=text["hidden_size"],
-            intermediate_size=text["intermediate_size"],
-            expert_size=text["moe_intermediate_size"],
-            heads=text["num_attention_heads"],
-            kv_heads=text["num_key_value_heads"],
-            full_kv_heads=overrides.get("num_key_value_heads")
-            or text.get("num_global_key_value_heads")
-            or text["num_key_value_heads"],
-            head_dim=text["head_dim"],
-            full_head_dim=overrides["head_dim"],
-            full=full,
-            window=text["sliding_window"],
-            epsilon=text["rms_norm_eps"],
-            softcap=text.get("final_logit_softcapping", 30.0),
-            theta=rope["sliding_attention"]["rope_theta"],
-            full_theta=rope["full_attention"]["rope_theta"],
-            full_rotary_share=rope["full_attention"]["partial_rotary_factor"],
+            vocab_size=config.vocab_size,
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            expert_size=config.expert_size,
+            heads=sliding.heads,
+            kv_heads=sliding.kv_heads,
+            full_kv_heads=full_layer.kv_heads,
+            head_dim=sliding.head_dim,
+            full_head_dim=full_layer.head_dim,
+            full=tuple(layer.full for layer in config.layers),
+            window=config.window,
+            epsilon=config.epsilon,
+            softcap=config.softcap,
+            theta=config.theta,
+            full_theta=config.full_theta,
+            full_rotary_share=config.full_rotary_share,
         )
 
     @classmethod

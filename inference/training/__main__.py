@@ -1,7 +1,7 @@
 """`python -m inference.training COMMAND`: the recipe, one command each.
 
 `all` runs corpus, tokenizer, train, export, evaluate and card in order, for a machine without a GPU. With a GPU:
-corpus and pack at home, `lease` says what to run there (`train --data`), then assemble, evaluate and card at home.
+corpus and pack at home, `train --data` there, then assemble, evaluate and card at home.
 """
 
 import argparse
@@ -19,7 +19,6 @@ COMMANDS = {
     "evaluate": commands.evaluate,
     "card": commands.card,
     "pack": commands.pack,
-    "lease": commands.lease,
     "assemble": commands.assemble,
     "finetune": commands.finetune,
 }

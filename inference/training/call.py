@@ -1,7 +1,7 @@
 """One call on a training machine: probe, train for some minutes from where the last call stopped, bring weights home.
 
 Calls on one machine share its disk: the same command again goes on. What one call leaves in `out` is small enough to
-come back from a lent machine, so that a lost machine costs one call and not the run.
+come back from a machine elsewhere, so that a lost machine costs one call and not the run.
 """
 
 import json

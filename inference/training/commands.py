@@ -19,14 +19,12 @@ from inference.training.examples import Pools, Sampler
 from inference.training.export import export as write_run
 from inference.training.export import model_of, read_sampling, with_settings, write_checkpoint
 from inference.training.home import read_home
-from inference.training.lease import Lease
 from inference.training.packed_train import LOG
 from inference.training.shards import BESIDE, write_shards
 from inference.training.tokenizer import infill_spec, load_tokenizer, save_tokenizer, tokenizer_texts, train_tokenizer
 from inference.training.train import Recipe, Trainer
 
 MAX_PROMPT_TOKENS = 448  # the longest prompt of the small shape's training
-ROOT = Path(__file__).parents[2]
 
 
 def corpus(arguments: argparse.Namespace) -> None:
@@ -107,12 +105,6 @@ def pack(arguments: argparse.Namespace) -> None:
     source = arguments.run or arguments.out
     documents, held_out = read_corpus(arguments.cache, "train"), read_corpus(arguments.cache, "held_out")
     print(json.dumps(write_shards(documents, held_out, source, arguments.out, arguments.seed), indent=1))
-
-
-def lease(arguments: argparse.Namespace) -> None:
-    """Say what to run on a lent GPU machine, and whether it fits."""
-    plan = Lease(arguments.minutes, arguments.calls, arguments.shape, arguments.distil_minutes)
-    print(plan.plan(arguments.data, ROOT))
 
 
 def assemble(arguments: argparse.Namespace) -> None:

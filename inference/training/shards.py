@@ -24,7 +24,7 @@ from inference.training.spans import draw_nodes
 from inference.training.tokenizer import LANGUAGES, load_tokenizer
 
 SHARD_BYTES = 15_000_000
-TOTAL_BYTES = 48_000_000  # with the rest of the working tree, what one call carries to a lent machine
+TOTAL_BYTES = 48_000_000  # small enough to travel to the machine that trains
 TOKENS_PER_SHARD = 20_000_000
 BYTES_PER_NODE = 300  # one node is drawn ahead for so many bytes of a document
 BATCH = 256  # documents tokenised at a time

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 
-Prompt = tuple[int, ...]
+from tests.support.fake_denoiser import FakeDenoiser, FakePrompt
 
 
-class SuffixSensingDenoiser:
+class SuffixSensingDenoiser(FakeDenoiser):
     """Answers each known gap token by token.
 
     ``answers`` maps the last prompt token to the gap's tokens and to the token that the suffix starts with. Where the
@@ -20,7 +19,8 @@ class SuffixSensingDenoiser:
     """
 
     def __init__(self, vocab_size: int, answers: dict[int, tuple[list[int], int]]) -> None:
-        self.vocab_size, self.answers, self.device = vocab_size, answers, torch.device("cpu")
+        super().__init__(vocab_size, lambda canvas: torch.empty(0))
+        self.answers = answers
 
     @staticmethod
     def right(length: int) -> float:
@@ -32,37 +32,20 @@ class SuffixSensingDenoiser:
         """At a wrong length; ``spread`` in -1..1."""
         return math.exp(-0.2 - 0.45 * math.log(length) + 0.1 * spread)
 
-    def encode(self, prompt_ids: torch.Tensor, past: Prompt | None = None, shared: int = 0) -> Prompt:
-        return tuple(prompt_ids[0].tolist())
-
-    def size_bytes(self, prompt: Prompt) -> int:
-        return 8 * len(prompt)
-
-    def side_by_side(self, prompts: Sequence[Prompt]) -> list[Prompt]:
-        return list(prompts)
-
-    def embeddings(self, token_ids: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.one_hot(token_ids, self.vocab_size).float()
-
-    def soft_embeddings(self, probabilities: torch.Tensor) -> torch.Tensor:
-        return probabilities
-
     def denoise(
         self,
         canvas_ids: torch.Tensor,
-        prompt: Prompt | list[Prompt],
+        prompt: FakePrompt | list[FakePrompt] | None,
         conditioning: torch.Tensor,
         free: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        assert prompt is not None
         prompts = prompt if isinstance(prompt, list) else [prompt] * len(canvas_ids)
         rows = [self._row(ids.tolist(), row) for ids, row in zip(canvas_ids, prompts, strict=True)]
         logits = torch.stack(rows).flatten(0, 1)
         return logits if free is None else logits[free]
 
-    def release(self) -> None:
-        pass
-
-    def _row(self, ids: list[int], prompt: Prompt) -> torch.Tensor:
+    def _row(self, ids: list[int], prompt: FakePrompt) -> torch.Tensor:
         gap, suffix_start = self.answers[prompt[-1]]
         length = len(ids) - 1 - ids[::-1].index(suffix_start)  # the last one is pinned, any other is noise
         spread = math.sin(12.9898 * length + 78.233 * prompt[-1])

@@ -14,7 +14,6 @@ from inference.training import __main__ as program
 from inference.training import call
 from inference.training.architecture import SHAPES, Shape, load_shape, save_shape, text_config
 from inference.training.home import read_home, write_home
-from inference.training.lease import TREE_BYTES, Lease, tree_bytes
 from inference.training.shards import write_shards
 from tests.support.toy_training import CODE, DOCUMENTS
 
@@ -68,22 +67,6 @@ def test_weights_come_home_bit_by_bit(tmp_path: Path, monkeypatch: pytest.Monkey
         read_home(tmp_path / "out")
     with pytest.raises(ValueError, match=r"weights\.json"):
         read_home(tmp_path)
-
-
-def test_a_lease_is_three_calls_that_fit(run_folder: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    write_shards(DOCUMENTS, DOCUMENTS[:1], run_folder, data, seed=0)
-    lease = Lease(minutes=30, calls=3)
-    assert lease.call_minutes * 3 + 2 <= 30
-    assert lease.call_minutes < 10
-    plan = lease.plan(data, ROOT)
-    assert plan.count("run(command=") == 3
-    assert len(lease.command(".pack")) <= 2000
-    (data / "large.xz").write_bytes(b"0" * (TREE_BYTES - tree_bytes(ROOT) + 1))
-    with pytest.raises(ValueError, match="exceed"):
-        lease.plan(data, ROOT)
-    with pytest.raises(ValueError, match="no packed corpus"):
-        lease.plan(run_folder, ROOT)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -170,14 +153,10 @@ def test_a_dataset_instead_needs_no_model(
     assert (tmp_path / "d.jsonl").exists()
 
 
-def test_the_readme_says_what_the_lease_says() -> None:
-    readme = Path(program.__file__).with_name("README.md").read_text()
-    assert f"    {Lease().command('.pack')}\n" in readme
-
-
 def test_a_machine_that_trains_needs_no_parser_and_no_editor_library() -> None:
     absent = ("tree_sitter", "tree_sitter_python", "rich", "httpx", "pygls", "starlette", "uvicorn", "platformdirs")
-    line = Lease().command(".pack").partition("inference.training ")[2].split()
+    readme = Path(program.__file__).with_name("README.md").read_text()
+    (line,) = (line.split()[3:] for line in readme.splitlines() if " train --data PACKED " in line)
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({absent!r}));"
         "from inference.training import commands; from inference.training.arguments import parse;"
