@@ -33,7 +33,7 @@ def test_two_calls_train_and_what_comes_home_is_a_checkpoint(
     write_shards(DOCUMENTS * 2, DOCUMENTS[:2], run_folder, data, seed=0)
     line = ("train", "--data", data, "--run", tmp_path / "gpu", "--out", out, "--shape", "toy", "--device", "cpu")
     for expected in (1, 2):
-        assert run(monkeypatch, *line, "--minutes", "0.15", "--calls", "2", "--rows", "1", "--workers", "0") == 0
+        assert run(monkeypatch, *line, "--minutes", "0.4", "--calls", "2", "--rows", "1", "--workers", "0") == 0
         metrics = json.loads((out / "metrics.json").read_text())
         assert metrics["calls"] == expected
         assert metrics["step"] > 1
@@ -132,7 +132,7 @@ def test_finetuning_helps_on_held_out_files(
 ) -> None:
     repo, out = tmp_path / "repo", tmp_path / "tuned"
     write_files(repo, 12)
-    settings = ("--model", toy_checkpoint, "--device", "cpu", "--minutes", "0.15", "--gaps", "2")
+    settings = ("--model", toy_checkpoint, "--device", "cpu", "--minutes", "0.4", "--gaps", "2")
     assert run(monkeypatch, "finetune", "--repo", repo, "--out", out, *settings) == 0
     lines = capsys.readouterr().out.splitlines()
     words = next(line for line in lines if line.startswith("held out canvas loss")).replace(",", "").split()
