@@ -34,6 +34,9 @@ def create_local_engine(options: WorkerOptions) -> Engine:
     folder = find_model(options.model or Path(__file__).parent / "default_model")
     # Before torch loads its OpenMP: threads that spin while they wait starve the editor, and each other, on busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Kernels made for each length of a prompt: a thousand of them, as both libraries keep unasked, are a gigabyte.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    os.environ.setdefault("LRU_CACHE_CAPACITY", "32")
     try:
         from inference.checkpoint import load_checkpoint
         from inference.device import choose_device

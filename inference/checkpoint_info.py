@@ -93,11 +93,18 @@ def describe(folder: Path) -> CheckpointInfo:
         canvas_length=_whole(config, "canvas_length"),
         max_positions=_whole(text, "max_position_embeddings"),
         format="fim" if infill else "chat",
-        confidence_floor=infill.get("confidence_floor"),
+        confidence_floor=_floor(infill),
         licence=_licence(card),
         summary=_summary(card),
         figures=_figures(card),
     )
+
+
+def _floor(infill: dict[str, Any]) -> float | None:
+    """What is judged has the calibration's; else the canvas's own confidence counts."""
+    calibration = infill.get("calibration")
+    floor = calibration.get("floor") if isinstance(calibration, dict) else infill.get("confidence_floor")
+    return float(floor) if isinstance(floor, int | float) else None
 
 
 def _precision(config: dict[str, Any], tensors: Iterable[StoredTensor]) -> str:

@@ -207,7 +207,7 @@ def step(denoiser: Denoiser, denoisings: Sequence[Denoising]) -> None:
     broken, needed = entropy.isnan().any(dim=-1), _needed(rows, decisive)
     is_settled, is_broken, are_needed = torch.stack([settled.long(), broken.long(), needed]).tolist()
     if any(is_broken):
-        raise ModelBroken("the model's output is not a number; check the checkpoint, or load it in another precision")
+        raise ModelBroken
     forward.rows, seconds, first = rows, time.monotonic() - started, 0
     for denoising, part in zip(denoisings, rows.split(forward.counts), strict=True):
         mine = slice(first, first := first + len(denoising.live))

@@ -27,3 +27,8 @@ class Busy(EngineError):  # noqa: N818 - a state of the queue, told to the clien
 
 class ModelBroken(EngineError):  # noqa: N818 - a state of the model, told to the client
     """The loaded model gives no numbers: it is put out of use, since every later answer would be garbage too."""
+
+    def __init__(
+        self, message: str = "the model's output is not a number; check the checkpoint, or load it in another precision"
+    ) -> None:
+        super().__init__(message)

@@ -27,6 +27,7 @@ class Metrics:
         self._waiting = self._gauge("waiting_requests", "Requests in the queue.", "priority")
         self._under_way = self._gauge("requests_under_way", "Requests begun in the engine.")
         self._outcomes = self._counter("requests", "Requests by how they ended.", "outcome")
+        self._answers = self._counter("answers", "Answers by where the best text came from.", "source")
         self._batch_size = self._histogram("batch_size", "Requests that one step advanced.", _SIZES)
         self._denoising_steps = self._counter("denoising_steps", "Denoising steps of requests.")
         self._prompt_tokens = self._counter("prompt_tokens", "Tokens of prompts.")
@@ -50,6 +51,7 @@ class Metrics:
             self._outcomes.labels(outcome.code.value).inc()
             return
         self._outcomes.labels("filled").inc()
+        self._answers.labels("proposal" if any(choice.proposed for choice in outcome.choices[:1]) else "model").inc()
         usage, timings = outcome.usage, outcome.timings_ms
         self._denoising_steps.inc(usage.denoising_steps)
         self._prompt_tokens.inc(usage.prompt_tokens)

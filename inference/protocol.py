@@ -18,13 +18,14 @@ from inference.codec import check_range, check_text
 from inference.codec import decode as decode
 from inference.codec import encode as encode
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Raised when a message changes so that an older side would misread it."""
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """The largest request body the worker reads; beyond it answers 413."""
 
 MAX_CANDIDATES = 8
+MAX_PROPOSALS = 8
 MAX_GAP_TOKENS = 16_384
 
 
@@ -137,16 +138,37 @@ class RequestOptions:
         check_range("seed", self.seed, 0, 2**63 - 1)
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """Text that may stand in the only gap: found elsewhere, in the same file for one, for the model to judge.
+
+    ``evidence`` is the log-odds that it is exactly right, as far as whoever proposes it can tell without the model.
+    """
+
+    text: str
+    evidence: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_text(text=self.text)
+        check_range("evidence", self.evidence, -100, 100)
+
+
 @dataclass(frozen=True, kw_only=True)
 class InfillRequest(RequestOptions):
-    """``POST /v1/infill``: fill the masked segments."""
+    """``POST /v1/infill``: fill the masked segments. ``proposals`` are for one gap only, the likeliest first."""
 
     segments: tuple[Segment, ...]
+    proposals: tuple[Proposal, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not any(isinstance(segment, Masked) for segment in self.segments):
+        gaps = sum(isinstance(segment, Masked) for segment in self.segments)
+        if not gaps:
             raise ProtocolError("'segments' must hold at least one masked segment")
+        if self.proposals and gaps > 1:
+            raise ProtocolError("'proposals' are for a request with one masked segment")
+        if len(self.proposals) > MAX_PROPOSALS:
+            raise ProtocolError(f"'proposals' may hold at most {MAX_PROPOSALS}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,12 +232,15 @@ class Fill:
 class Choice:
     """One candidate: a fill for each gap, in document order.
 
-    ``confidence`` in 0..1 is exp(mean log p) of the final tokens, gap end included, at temperature 1.
+    ``confidence`` in 0..1 is exp(mean log p) of the final tokens, gap end included, at temperature 1; from a checkpoint
+    that was calibrated, the probability that the fill is exactly right. ``proposed``: the text is one of the request's
+    proposals.
     """
 
     fills: tuple[Fill, ...]
     confidence: float
     finish_reason: FinishReason
+    proposed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

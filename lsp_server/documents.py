@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from lsp_server.history import History
 from lsp_server.positions import Encoding
 from lsp_server.snapshot import Change, DocumentSnapshot
 
@@ -13,6 +14,7 @@ class Documents:
 
     def __init__(self) -> None:
         self._latest: dict[str, DocumentSnapshot] = {}
+        self.history = History()
 
     def get(self, uri: str) -> DocumentSnapshot | None:
         """The latest snapshot of an open document."""
@@ -29,9 +31,12 @@ class Documents:
 
     def change(self, uri: str, changes: Sequence[Change], version: int, encoding: Encoding) -> None:
         """Apply changes; those to a document that is not open are ignored."""
-        if snapshot := self._latest.get(uri):
-            edited = snapshot.edited(changes, version, encoding)
-            del self._latest[uri]
+        if before := self._latest.pop(uri, None):
+            edited = before.edited((), version, encoding)
+            for change in changes:  # each by itself: several cursors make several edits
+                edited = before.edited((change,), version, encoding)
+                self.history.note(before, edited)
+                before = edited
             self._latest[uri] = edited
 
     def others(self, uri: str) -> Iterator[DocumentSnapshot]:

@@ -18,8 +18,9 @@ from lsp_server.worker_spec import WorkerFiles, WorkerSpec
 
 LOADING_POLL_S = 0.1
 READY_POLL_S = 10.0
-RETRY_AFTER_ERROR_S = 60.0
-"""How long a keystroke does not try again after a worker could not be had; :meth:`start` does at once."""
+RETRY_AFTER_ERROR_S = (2.0, 10.0, 60.0)
+"""How long a keystroke does not try again after a worker could not be had once, twice, more often in a row;
+:meth:`start` does at once."""
 
 INFILL_LIMIT_S = 120.0
 """How long an answer may take when the request has no deadline."""
@@ -39,7 +40,8 @@ class HttpWorkerClient:
         self._listeners: list[Callable[[Health], None]] = []
         self._connection: WorkerConnection | None = None
         self._following: asyncio.Task[None] | None = None
-        self._failed_at: float | None = None
+        self._retry_at = 0.0
+        self._failures = 0
         self._closed = False
 
     @property
@@ -80,7 +82,7 @@ class HttpWorkerClient:
     ) -> InfillResult:
         connection = self._connection
         if connection is None or self._health.state is not WorkerState.READY:
-            if self._failed_at is None or time.monotonic() - self._failed_at > RETRY_AFTER_ERROR_S:
+            if time.monotonic() >= self._retry_at:
                 self._start()
             raise WorkerUnavailable(self._health)
         limit_s = INFILL_LIMIT_S if request.deadline_ms is None else request.deadline_ms / 1000 + DEADLINE_GRACE_S
@@ -96,7 +98,6 @@ class HttpWorkerClient:
     def _start(self) -> None:
         if self._closed or (self._following is not None and not self._following.done()):
             return
-        self._failed_at = None
         self._set(replace(self._health, state=WorkerState.STARTING, progress=0.0, message="starting the worker"))
         self._following = asyncio.create_task(self._follow(), name="worker")
 
@@ -145,6 +146,8 @@ class HttpWorkerClient:
                 self._fail(health.message, health)
                 return False
             ready = health.state is WorkerState.READY
+            if ready:
+                self._failures = 0
             self._connection = connection if ready else None
             self._set(health)
             await asyncio.sleep(READY_POLL_S if ready else LOADING_POLL_S)
@@ -155,7 +158,8 @@ class HttpWorkerClient:
             await asyncio.gather(self._following, return_exceptions=True)
 
     def _fail(self, message: str, health: Health | None = None) -> None:
-        self._failed_at = time.monotonic()
+        wait_s = RETRY_AFTER_ERROR_S[min(self._failures, len(RETRY_AFTER_ERROR_S) - 1)]
+        self._failures, self._retry_at = self._failures + 1, time.monotonic() + wait_s
         self._set(replace(health or self._health, state=WorkerState.ERROR, progress=0.0, message=message))
 
     def _set(self, health: Health) -> None:

@@ -3,108 +3,164 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import signal
+import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, BinaryIO
 
 from lsprotocol import types
 from pygls.capabilities import ServerCapabilitiesBuilder
-from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
-from pygls.protocol import LanguageServerProtocol, lsp_method
 
-from lsp_server.features import fill_gap, inline_completion, status
-from lsp_server.options import read_options
+from lsp_server.features import (
+    code_action,
+    completion,
+    configuration,
+    edit_commands,
+    inline_completion,
+    next_edit,
+    notebooks,
+    status,
+    workspace,
+)
+from lsp_server.features.edits import Edits
+from lsp_server.framing import Framing, FramingError
+from lsp_server.language_protocol import LacunaProtocol
 from lsp_server.positions import Encoding
 from lsp_server.session import Session
-from lsp_server.snapshot import Change, DocumentSnapshot
+from lsp_server.stdio import Output, chunks
 from lsp_server.trace import Trace
 from lsp_server.worker_client import WorkerClient
 
 PARENT_CHECK_S = 2.0
+CLOSE_LIMIT_S = 2.0
 
 logger = logging.getLogger(__name__)
 
 
-class LacunaProtocol(LanguageServerProtocol):
-    """pygls' protocol with our own documents: pygls cuts lines as Python does, which is not how the LSP does."""
-
-    _server: LacunaServer
-
-    def structure_message(self, data: Any) -> Any:
-        """Read one message. A request that cannot be read is answered, as every request is."""
-        if isinstance(data, dict) and data.get("method") == types.TEXT_DOCUMENT_INLINE_COMPLETION:
-            _mend_trigger_kind(data)
-        try:
-            return super().structure_message(data)
-        except JsonRpcException as error:
-            if "method" in data and "id" in data:
-                self._send_response(data["id"], error=error.to_response_error())
-            raise
-
-    @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
-    def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
-        """Take in a document."""
-        item = params.text_document
-        self._server.session.documents.open(DocumentSnapshot(item.uri, item.version, item.language_id, item.text))
-
-    @lsp_method(types.TEXT_DOCUMENT_DID_CHANGE)
-    def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> None:
-        """Apply the changes of one version."""
-        session, document = self._server.session, params.text_document
-        changes = [_change(change) for change in params.content_changes]
-        session.documents.change(document.uri, changes, document.version, session.encoding)
-
-    @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
-    def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> None:
-        """Forget a document."""
-        self._server.session.close_document(params.text_document.uri)
-
-
 class LacunaServer(LanguageServer):
-    """One window's server; everything it knows is in ``session``."""
+    """One window's server; everything it knows is in ``session``. ``exit_code`` holds once it has ended."""
+
+    protocol: LacunaProtocol
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        super().__init__("lacuna", _version(), protocol_cls=LacunaProtocol)
+        self.exit_code = 0
+        self._end: asyncio.Future[int] | None = None
+        super().__init__("lacuna", _version(), notebook_document_sync=notebooks.SYNC, protocol_cls=LacunaProtocol)
+
+    def start_io(self, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> None:
+        """Serve until the editor, a signal or the end of the input says so."""
+        self.exit_code = asyncio.run(self._serve(stdin or sys.stdin.buffer, stdout or sys.stdout.buffer))
+
+    def end(self, exit_code: int) -> None:
+        """Stop serving; the first to say so decides the exit code."""
+        if self._end and not self._end.done():
+            self._end.set_result(exit_code)
+
+    async def _serve(self, stdin: BinaryIO, stdout: BinaryIO) -> int:
+        loop = asyncio.get_running_loop()
+        self._end = loop.create_future()
+        output = Output(stdout, lost=partial(self.end, 1), stdin=stdin.fileno())
+        self.protocol.set_writer(output)
+        for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+            with contextlib.suppress(AttributeError, NotImplementedError):  # Windows has neither all nor handlers
+                loop.add_signal_handler(getattr(signal, name), self.end, 0)
+        listening = loop.create_task(self._listen(stdin))
+        try:
+            return await self._end
+        finally:
+            listening.cancel()
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(self.session.close(), CLOSE_LIMIT_S)
+            await output.finish(CLOSE_LIMIT_S)
+
+    async def _listen(self, stdin: BinaryIO) -> None:
+        framing = Framing()
+        async for chunk in chunks(stdin.fileno()):
+            for body in framing.feed(chunk):
+                if isinstance(body, FramingError):
+                    logger.warning("skipped %s", body)
+                    continue
+                self.protocol.receive(body)
+                for _ in range(2):  # a request's handler and its task begin on the text that it was sent for
+                    await asyncio.sleep(0)
+        self.end(0)
+
+    def log_to_the_editor(self, message: str, verbose: str) -> None:
+        """Send ``$/logTrace``, as far as ``$/setTrace`` wants it."""
+        level = self.protocol.trace
+        if level != types.TraceValue.Off:
+            details = verbose if level == types.TraceValue.Verbose else None
+            self.log_trace(types.LogTraceParams(message=f"Lacuna: {message}", verbose=details))
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """Log what went wrong outside of a request; messages on the user's screen would help nobody."""
+        if getattr(error, "code", None) == types.LSPErrorCodes.RequestFailed:
+            return  # a refusal with its reason: the editor has it
         logger.error("%s: %s", getattr(source, "__name__", source), type(error).__name__)
 
 
 def create_server(client_factory: Callable[[], WorkerClient], trace: Trace | None = None) -> LacunaServer:
     """A server that has not started yet; ``client_factory`` is called after ``initialize``."""
     server = LacunaServer(Session(client_factory, trace))
-    _register_initialize(server)
     reporter = status.register(server, server.session)
-    inline_completion.register(server, server.session, reporter)
-    fill_gap.register(server, server.session, reporter)
+    _register_lifecycle(
+        server,
+        reporter,
+        configuration.register(server, server.session, reporter),
+        workspace.register(server, server.session, reporter),
+    )
+    notebooks.register(server, server.session, reporter)
+    suggester = inline_completion.register(server, server.session, reporter)
+    completion.register(server, server.session, suggester)
+    edits = Edits(server, server.session, reporter)
+    edit_commands.register(server, server.session, edits)
+    code_action.register(server, server.session, edits)
+    next_edit.register(server, server.session)
     return server
 
 
-def _register_initialize(server: LacunaServer) -> None:
+def _register_lifecycle(
+    server: LacunaServer, reporter: status.Status, settings: configuration.Configuration, folders: workspace.Workspace
+) -> None:
+    session = server.session
+
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
-        session = server.session
-        session.options, problems = read_options(params.initialization_options)
         encoding = ServerCapabilitiesBuilder.choose_position_encoding(params.capabilities)
         session.encoding = Encoding(getattr(encoding, "value", encoding))
         session.editor = params.client_info.name if params.client_info else ""
-        for problem in problems:
-            server.window_show_message(types.ShowMessageParams(types.MessageType.Warning, f"Lacuna: {problem}"))
+        settings.initialize(params.initialization_options)
+        folders.initialize(params)
+        server.protocol.trace = params.trace or types.TraceValue.Off
+        session.trace.listener = server.log_to_the_editor
         if params.process_id is not None and os.name == "posix" and _is_alive(params.process_id):
-            _leave_with(params.process_id)
+            _leave_with(server, params.process_id)
+
+    @server.feature(types.INITIALIZED)
+    async def initialized(_: types.InitializedParams) -> None:
+        await reporter.follow()
+        await settings.follow()
+        await folders.follow()
+
+    @server.feature(types.SHUTDOWN)
+    async def shutdown(_: None = None) -> None:
+        await session.close()
 
 
-def _leave_with(process_id: int) -> None:
+def _leave_with(server: LacunaServer, process_id: int) -> None:
     """End this process when the editor is gone, even if somebody else still holds our stdin open."""
     if not _is_alive(process_id):
         logger.warning("the editor (pid %d) is gone", process_id)
-        os._exit(1)  # a thread is blocked reading stdin: nothing gentler ends it
-    asyncio.get_running_loop().call_later(PARENT_CHECK_S, _leave_with, process_id)
+        server.end(1)
+        return
+    asyncio.get_running_loop().call_later(PARENT_CHECK_S, _leave_with, server, process_id)
 
 
 def _is_alive(process_id: int) -> bool:
@@ -115,23 +171,6 @@ def _is_alive(process_id: int) -> bool:
     except (PermissionError, OverflowError):
         return True
     return True
-
-
-def _mend_trigger_kind(data: dict[str, Any]) -> None:
-    """vscode-languageclient 9 counts trigger kinds from 0, which the specification never did."""
-    try:
-        context = data["params"]["context"]
-        if context["triggerKind"] == 0:
-            context["triggerKind"] = types.InlineCompletionTriggerKind.Invoked.value
-    except (KeyError, TypeError):
-        return
-
-
-def _change(change: types.TextDocumentContentChangeEvent) -> Change:
-    if isinstance(change, types.TextDocumentContentChangePartial):
-        start, end = change.range.start, change.range.end
-        return Change(change.text, ((start.line, start.character), (end.line, end.character)))
-    return Change(change.text)
 
 
 def _version() -> str:

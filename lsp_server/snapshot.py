@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 from lsp_server.positions import Encoding, LineIndex
 
@@ -13,6 +15,11 @@ _STYLE_SAMPLE = 10_000
 """Characters looked at to learn a document's indentation."""
 
 _INDENT = re.compile(r"^(\t+|  +)(?=\S)", re.MULTILINE)
+_LINE_START = re.compile(r"^ *\S", re.MULTILINE)
+_UNITS = (2, 3, 4, 8)
+_TWO = ("javascript", "typescript", "tsx", "json", "jsonc", "ruby", "lua", "html", "css", "yaml", "shellscript", "toml")
+_USUAL = {"go": "\t"} | dict.fromkeys(_TWO, "  ")
+"""One level as languages are mostly written, where it is not four spaces; by LSP language id."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +54,14 @@ class DocumentSnapshot:
     def indent_unit(self) -> str:
         """One level of indentation as this document has it, or as its language is mostly written if it shows none."""
         found = _INDENT.findall(self.text, 0, _STYLE_SAMPLE)
-        if not found:
-            return "  " if self.language_id.startswith(("javascript", "typescript", "tsx")) else "    "
         if sum(indent.startswith("\t") for indent in found) * 2 > len(found):
             return "\t"
-        widths = [len(indent) for indent in found if not indent.startswith("\t")]
-        # Continuation lines align anywhere; the commonest small step is the unit.
-        return " " * max((2, 4, 8), key=lambda unit: (sum(width % unit == 0 for width in widths) * unit**0.5, -unit))
+        widths = [len(start) - 1 for start in _LINE_START.findall(self.text, 0, _STYLE_SAMPLE)]
+        # Continuation lines align anywhere: the commonest rise from one line to the next is the unit.
+        rises = Counter(below - above for above, below in pairwise(widths) if below - above in _UNITS)
+        if rises:
+            return " " * max(_UNITS, key=lambda unit: (rises[unit], -unit))
+        return _USUAL.get(self.language_id.removesuffix("react"), "    ")
 
     def edited(self, changes: Sequence[Change], version: int, encoding: Encoding) -> DocumentSnapshot:
         """The document after ``changes``, each of which refers to the text that the one before it left."""

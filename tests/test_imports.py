@@ -43,8 +43,10 @@ FORBIDDEN = {
     "inference/shared_forward.py": {"transformers", "inference.engines", "inference.formats"},
     "inference/prefix_cache.py": {"torch", "transformers", "inference.engines", "inference.formats"},
     "inference/warm_start.py": {"torch", "transformers", "inference"},
+    "inference/judging.py": {"torch", "transformers", "inference.engines", "inference.models"},
     "inference/engines": {"inference.app", "inference.scheduler", "tree_sitter"},
     "inference/formats": {"inference.app", "inference.scheduler", "inference.models", "tree_sitter"},
+    "inference/formats/calibration.py": {"inference", *HEAVY},
     "inference/formats/context_budget.py": HEAVY,
     "inference/formats/filled.py": HEAVY,
     "inference/formats/gap_length.py": HEAVY,
@@ -75,6 +77,12 @@ FORBIDDEN = {
     },
     "lsp_server/positions.py": {*EDITOR_LIBRARIES, "asyncio", "lsp_server.server", "lsp_server.features"},
     "lsp_server/snapshot.py": {*EDITOR_LIBRARIES, "asyncio", "lsp_server.server", "lsp_server.features"},
+    **{
+        f"lsp_server/{name}.py": {*EDITOR_LIBRARIES, "asyncio", "lsp_server.server", "lsp_server.features"}
+        for name in ("options", "switches", "settings", "framing", "uris", "notebooks", "trace")
+    },
+    "lsp_server/stdio.py": {*EDITOR_LIBRARIES, "lsp_server"},
+    "lsp_server/session.py": {*EDITOR_LIBRARIES, "httpx", "lsp_server.server", "lsp_server.features"},
     "lsp_server/canvas.py": {*EDITOR_LIBRARIES, "asyncio", "lsp_server.server", "lsp_server.features"},
     "lsp_server/context": {
         *EDITOR_LIBRARIES,
@@ -84,8 +92,38 @@ FORBIDDEN = {
         "lsp_server.features",
         "lsp_server.suggestions",
     },
+    "lsp_server/exclusions": {
+        *EDITOR_LIBRARIES,
+        "asyncio",
+        "httpx",
+        "lsp_server.server",
+        "lsp_server.features",
+        "lsp_server.suggestions",
+        "lsp_server.context",
+    },
+    "lsp_server/proposals": {
+        *EDITOR_LIBRARIES,
+        "asyncio",
+        "httpx",
+        "lsp_server.server",
+        "lsp_server.features",
+        "lsp_server.suggestions",
+    },
     "lsp_server/syntax": {*EDITOR_LIBRARIES, "asyncio", "lsp_server.server", "lsp_server.features", "httpx"},
+    "lsp_server/rewriting": {
+        *EDITOR_LIBRARIES,
+        "lsp_server.server",
+        "lsp_server.session",
+        "lsp_server.features",
+        "httpx",
+    },
     "lsp_server/suggestions": {*EDITOR_LIBRARIES, "lsp_server.server", "lsp_server.features", "httpx"},
+    "lsp_server/next_edit": {*EDITOR_LIBRARIES, "asyncio", "httpx", "lsp_server.server", "lsp_server.features"},
+    "lsp_server/typing": {*EDITOR_LIBRARIES, "lsp_server.server", "lsp_server.features", "lsp_server.session", "httpx"},
+    **{
+        f"lsp_server/typing/{name}.py": {"asyncio", "lsp_server.worker_client"}
+        for name in ("anchor", "cache", "question", "remainder", "rhythm")
+    },
     "lsp_server/features": {"lsp_server.cli", "lsp_server.commands", "httpx"},
     "lsp_server/lifecycle.py": {*EDITOR_LIBRARIES, "lsp_server.server", "lsp_server.features"},
     "lsp_server/server.py": {"lsp_server.cli", "lsp_server.commands"},

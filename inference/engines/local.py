@@ -111,10 +111,11 @@ class LocalEngine:
         return LocalFilling(checkpoint, request, prepared, deadline=deadline, on_draft=on_draft, began=began)
 
     def advance(self, fillings: Sequence[Filling]) -> None:
-        """One piece of a prompt each, at most, or one step in a forward with others; see :meth:`Engine.advance`."""
+        """One piece of a prompt or of what is to be judged each, at most, or one step in a forward with others; see
+        :meth:`Engine.advance`."""
         self._loaded()
         under_way = [f for f in fillings if isinstance(f, LocalFilling) and f.outcome is None]
-        busy = [filling for filling in under_way if filling.denoising is None and self._encode(filling)]
+        busy = [filling for filling in under_way if self._prepare(filling)]
         ready = [filling for filling in under_way if filling.denoising is not None and filling not in busy]
         for group in self._groups(ready):
             self._step(group)
@@ -165,6 +166,36 @@ class LocalEngine:
         if self._checkpoint is None:
             raise EngineError("the model is not loaded; wait until the worker is ready", ErrorCode.NOT_READY)
         return self._checkpoint
+
+    def _prepare(self, filling: LocalFilling) -> bool:
+        """Do a piece of what is to be done before or after denoising; False when there is nothing but that."""
+        if filling.to_judge:
+            self._judge(filling)
+            return True
+        if filling.denoising is not None:
+            return False
+        busy = self._encode(filling)
+        if not busy and filling.to_judge:
+            self._judge(filling)
+            busy = True
+        return busy
+
+    def _judge(self, filling: LocalFilling) -> None:
+        """Score the next texts of a filling."""
+        for tokens in (self._piece, self._piece, self._piece // 8):
+            error = attempt(partial(self._judge_piece, filling, tokens), "judging a text")
+            if not isinstance(error, OutOfMemory):
+                break
+            self._free_memory()
+        if error is not None:
+            filling.end_with(error)
+
+    def _judge_piece(self, filling: LocalFilling, tokens: int) -> None:
+        assert filling.judging is not None
+        started, denoiser = time.monotonic(), self._loaded().denoiser
+        texts = filling.judging.waiting(tokens)
+        scored = denoiser.score([text.token_ids for text in texts], filling.judged_prompt, texts[0].shared)
+        filling.judged(scored, time.monotonic() - started)
 
     def _encode(self, filling: LocalFilling) -> bool:
         """Encode the next piece of the filling's prompt; False when all of it was encoded already."""

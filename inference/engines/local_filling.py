@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
@@ -12,7 +12,9 @@ from inference.canvas_rows import Row, Stopped
 from inference.checkpoint import Checkpoint
 from inference.denoising import Denoising
 from inference.engines.base import EngineError
+from inference.engines.spent import Spent
 from inference.formats.base import Prepared, Reading
+from inference.judging import Judging
 from inference.models.base import PromptCache
 from inference.protocol import (
     Choice,
@@ -24,32 +26,18 @@ from inference.protocol import (
     InfillRequest,
     InfillResult,
     Masked,
-    Timings,
-    Usage,
 )
 
 _OUT_OF = {Stopped.STEPS: FinishReason.STEPS, Stopped.DEADLINE: FinishReason.DEADLINE}
-
-
-@dataclass
-class Spent:
-    """What a request has cost so far: tokens of its first prompt, and those of it that were encoded for this request;
-    positions of all canvases, warm ones of the first; steps and seconds of all."""
-
-    prompt_tokens: int = 0
-    encoded_tokens: int = 0
-    canvas_tokens: int = 0
-    warm_tokens: int = 0
-    steps: int = 0
-    encode_s: float = 0.0
-    denoise_s: float = 0.0
 
 
 class LocalFilling:
     """A request taken on at ``began``, laid out as ``prepared``; see :class:`~inference.engines.base.Filling`.
 
     Its prompt is encoded piece by piece (``encoded_ids`` so far, in ``prompt``); then ``denoising`` goes on until the
-    canvas has settled; then the format may lay out another canvas.
+    canvas has settled; then the format may lay out another canvas. Where the checkpoint is calibrated, the request's
+    proposals are judged before the first canvas, which is left out when one of them is sure enough, and the fills after
+    the last one: whatever ``judging`` has waiting is scored behind ``judged_prompt``, the request's first.
     """
 
     def __init__(
@@ -67,6 +55,8 @@ class LocalFilling:
         self.encoded_ids: list[int] = []
         self.prompt: PromptCache | None = None
         self.denoising: Denoising | None = None
+        self.judging = Judging.of(checkpoint.format, prepared, request)
+        self.judged_prompt: PromptCache | None = None
         self._checkpoint, self._deadline, self._on_draft, self._began = checkpoint, deadline, on_draft, began
         steps = request.max_denoising_steps or checkpoint.settings.max_denoising_steps
         self._settings = replace(checkpoint.settings, max_denoising_steps=steps)
@@ -74,6 +64,7 @@ class LocalFilling:
         self._generator.manual_seed(self._generator.seed() if request.seed is None else request.seed)
         self._complete: list[Choice] = []  # rows of earlier canvases that leave nothing to fill
         self._so_far: list[Choice] = []  # all rows of the canvas before
+        self._filled: list[Choice] | None = None  # all that the canvases have given, once they are through
         self._canvases = 0
         self.spent = Spent(prompt_tokens=len(prepared.prompt_ids), encode_s=time.monotonic() - began)
         self.lay_out(prepared)
@@ -94,9 +85,39 @@ class LocalFilling:
         if self._canvases == 1:
             self.spent.encoded_tokens += fresh
         if length == len(self.prepared.prompt_ids):
+            if self._canvases == 1:
+                self.judged_prompt = prompt
+            if not self.to_judge:
+                self.start_denoising()
+        elif self._late:
+            if self._so_far:
+                self._end(map(_due, self._so_far))
+            else:
+                self._conclude([self._nothing_yet()])
+
+    @property
+    def to_judge(self) -> bool:
+        """Whether texts are to be scored next; their prompt is encoded."""
+        return self.judging is not None and self.judged_prompt is not None and not self.judging.done
+
+    def judged(self, scored: Sequence[Sequence[float]], seconds: float) -> None:
+        """Take the log p of what was first to judge. Raises :class:`ModelBroken` for no number."""
+        assert self.judging is not None
+        self.judging.take(scored)
+        self.spent.denoise_s += seconds
+        if self.to_judge:
+            return
+        if self._filled is not None:
+            self._conclude(self._verdicts(self._filled))
+            return
+        proposals = self._verdicts([])
+        if self._late:
+            self._conclude(map(_due, proposals))
+        elif self.request.n == 1 and proposals[0].confidence >= self.judging.floor:
+            self.spent.canvas_tokens = self.spent.warm_tokens = 0
+            self._conclude(proposals)
+        else:
             self.start_denoising()
-        elif self._deadline is not None and time.monotonic() > self._deadline:
-            self._end([_due(choice) for choice in self._so_far] or [self._nothing_yet()])
 
     def start_denoising(self) -> None:
         """Start the canvas behind the prompt, which is encoded."""
@@ -120,7 +141,7 @@ class LocalFilling:
         self._show(self.denoising)
         if self.denoising.over:
             self._settle(self.denoising.read(Stopped.STEPS))
-        elif self.denoising.too_late(self._deadline):
+        elif self.denoising.too_late(self._denoising_deadline):
             choices = self._choices(self.denoising.read(Stopped.DEADLINE))
             self._end([*choices, *map(_due, self._so_far)])
 
@@ -140,7 +161,8 @@ class LocalFilling:
 
     def end_with(self, error: EngineError) -> None:
         """The request fails, or nobody waits for it any more; free what it holds."""
-        self.outcome, self.denoising, self.prompt, self.encoded_ids = error, None, None, []
+        self.outcome = error
+        self._free()
 
     def _settle(self, rows: Sequence[Row]) -> None:
         """Go on with another canvas if the best row leaves something to fill, else end."""
@@ -213,29 +235,57 @@ class LocalFilling:
                 return prepared
         return None
 
+    @property
+    def _late(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
+
+    @property
+    def _denoising_deadline(self) -> float | None:
+        """What is filled is still to be judged, which takes about as long as a step."""
+        if self._deadline is None or self.judging is None:
+            return self._deadline
+        return self._deadline - self.spent.denoise_s / max(1, self.spent.steps)
+
     def _end(self, choices: Iterable[Choice]) -> None:
-        spent, now = self.spent, time.monotonic()
+        """The canvases are through: judge what they have given, or answer with it."""
+        filled = [*self._complete, *choices]
+        if self.judging is None:
+            self._conclude(filled)
+            return
+        self._filled, self.denoising = filled, None
+        ranked = _ranked(filled, len(filled))
+        self.judging.add_fills({choice.fills[0].text: choice.confidence for choice in ranked})
+        if self.judging.done:
+            self._conclude(self._verdicts(filled))
+
+    def _verdicts(self, filled: Iterable[Choice]) -> list[Choice]:
+        """The proposals and what was ``filled``, as they are judged."""
+        assert self.judging is not None
+        reasons = {choice.fills[0].text: choice.finish_reason for choice in filled}
+        return [
+            Choice(
+                fills=(Fill(verdict.text),),
+                confidence=verdict.probability,
+                finish_reason=FinishReason.GAP_END if verdict.proposed else reasons[verdict.text],
+                proposed=verdict.proposed,
+            )
+            for verdict in self.judging.verdicts()
+        ]
+
+    def _conclude(self, choices: Iterable[Choice]) -> None:
+        judging = self.judging
         self.outcome = InfillResult(
-            choices=_ranked([*self._complete, *choices], self.request.n),
-            usage=Usage(
-                prompt_tokens=spent.prompt_tokens,
-                cached_tokens=spent.prompt_tokens - spent.encoded_tokens,
-                canvas_tokens=spent.canvas_tokens,
-                denoising_steps=spent.steps,
-                truncated_tokens=self.prepared.truncated_tokens,
-                warm_tokens=spent.warm_tokens,
-            ),
-            timings_ms=Timings(
-                queue=0.0,
-                encode=1000 * spent.encode_s,
-                denoise=1000 * spent.denoise_s,
-                total=1000 * (now - self._began),
-            ),
+            choices=_ranked(choices, self.request.n),
+            usage=self.spent.usage(self.prepared.truncated_tokens),
+            timings_ms=self.spent.timings(self._began),
             model=self._checkpoint.name,
             engine="local",
-            confidence_floor=self._checkpoint.format.confidence_floor,
+            confidence_floor=self._checkpoint.format.confidence_floor if judging is None else judging.floor,
         )
-        self.denoising, self.prompt, self.encoded_ids = None, None, []
+        self._free()
+
+    def _free(self) -> None:
+        self.denoising, self.judging, self.prompt, self.judged_prompt, self.encoded_ids = None, None, None, None, []
 
 
 def _ranked(choices: Iterable[Choice], n: int) -> tuple[Choice, ...]:

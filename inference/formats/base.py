@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from inference.canvas import TokenCanvas
+from inference.formats.calibration import Calibration
 from inference.protocol import EditRequest, FinishReason, InfillRequest
 
 
@@ -40,6 +41,19 @@ class Reading:
     finish_reason: FinishReason
 
 
+@dataclass(frozen=True)
+class Continuation:
+    """A text in the only gap as the causal encoder reads it behind the first ``shared`` tokens of the prompt.
+
+    ``token_ids``: the prompt's token at ``shared``; what the prompt holds behind it and the text, spelt as one, since a
+    gap may begin inside a token; and ``head`` tokens of what follows the gap.
+    """
+
+    shared: int
+    token_ids: tuple[int, ...]
+    head: int
+
+
 class Format(Protocol):
     """How a request becomes a prompt and canvas rows for one family of checkpoints, and back."""
 
@@ -50,6 +64,10 @@ class Format(Protocol):
     @property
     def confidence_floor(self) -> float:
         """The checkpoint's own floor."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How probable a text that the causal encoder has scored is right; None when nobody has fitted it."""
 
     @property
     def takes_instructions(self) -> bool:
@@ -63,7 +81,8 @@ class Format(Protocol):
         """Lay the request's first canvas out: ``request.n`` rows, times the gap lengths that the format tries.
 
         ``expected`` is text that an earlier answer lets one expect in the only gap: the canvas starts from it
-        (``TokenCanvas.warm``). Raises EngineError for what does not fit or is not understood.
+        (``TokenCanvas.warm``). A format without :meth:`continuation` starts rows from the likeliest proposals too.
+        Raises EngineError for what does not fit or is not understood.
         """
 
     def read(self, prepared: Prepared, row: int, row_ids: Sequence[int], log_probs: Sequence[float]) -> Reading:
@@ -78,6 +97,13 @@ class Format(Protocol):
         """Lay the next canvas out when this row leaves something to fill: a gap longer than a canvas, or a further gap.
 
         None when it does not. ``truncated_tokens`` counts from the start of the request.
+        """
+
+    def continuation(self, prepared: Prepared, text: str) -> Continuation | None:
+        """What the causal encoder is to score for ``text`` in the only gap; all of a request share one ``shared``.
+
+        ``prepared`` is the request's first canvas. None for a text that is too long for the gap or a canvas, and for
+        any where the prompt does not end with what stands before the only gap.
         """
 
     def pieces(self, row_ids: Sequence[int]) -> list[str]:

@@ -64,6 +64,10 @@ class ChatFormat:
         return 0.0
 
     @property
+    def calibration(self) -> None:
+        """Nothing is known of its causal encoder's judgement."""
+
+    @property
     def takes_instructions(self) -> bool:
         """Always."""
         return True
@@ -83,6 +87,9 @@ class ChatFormat:
     ) -> Prepared | None:
         """See :meth:`Format.following`."""
         return self._kind_of(prepared).following(prepared, row, row_ids, log_probs)
+
+    def continuation(self, prepared: Prepared, text: str) -> None:
+        """None: the prompt shows the file to a reader, and does not go on as it does."""
 
     def pieces(self, row_ids: Sequence[int]) -> list[str]:
         """The text of each position; a character of several tokens stands where it is complete."""

@@ -23,6 +23,9 @@ SUFFIX_HEAD = 32
 _CHARACTERS = 16 * SUFFIX_HEAD
 """Enough to hold the head of any suffix."""
 
+_WARM_PROPOSALS = 2
+"""Rows that start from proposals, at most."""
+
 _OPENING = (
     "Fill the gap in a file. Between <suffix> and </suffix> stands what follows the gap, between <prefix> and "
     "</prefix> what precedes it, up to where your answer takes over. Go on from there: write what is missing in the "
@@ -74,17 +77,14 @@ class Clamped:
         """All lengths for each of ``request.n`` candidates; a gap whose text is expected tries few. See
         :meth:`Format.prepare`."""
         filled = Filled.nothing_of(request)
-        expected_ids = self.prompt.encode(expected) if expected and len(filled.gaps) == 1 else []
         longest = min(filled.tokens_left, self.capacity)
-        if not 0 < len(expected_ids) <= longest:
-            return self.lay_out(filled, request.n)
-        near = _neighbours(len(expected_ids), longest)
-        prepared = self.lay_out(filled, request.n, lengths=near)
-        token_ids, warm = prepared.canvas.token_ids.clone(), torch.zeros_like(prepared.canvas.pinned)
-        at = near.index(len(expected_ids))  # in the first candidate only: the others look for something else
-        token_ids[at, : len(expected_ids)] = torch.tensor(expected_ids)
-        warm[at, : len(expected_ids)] = True
-        return replace(prepared, canvas=replace(prepared.canvas, token_ids=token_ids, warm=warm))
+        texts = [expected, *(proposal.text for proposal in request.proposals[:_WARM_PROPOSALS])]
+        drafts = [self.prompt.encode(text) if text and len(filled.gaps) == 1 else [] for text in texts]
+        near = _neighbours(len(drafts[0]), longest) if 0 < len(drafts[0]) <= longest else None
+        proposed = [ids for ids in drafts[1:] if 0 < len(ids) <= longest and ids != drafts[0]]
+        warm_ids = [*([drafts[0]] if near else []), *proposed]
+        prepared = self.lay_out(filled, request.n, lengths=near, further=list(map(len, proposed)))
+        return _warmed(prepared, warm_ids) if warm_ids else prepared
 
     @property
     def capacity(self) -> int:
@@ -97,9 +97,15 @@ class Clamped:
         return len(self._prompt_ids("x" * LONGEST_NAME, Context([], [], 0)))
 
     def lay_out(
-        self, filled: Filled, candidates: int, lengths: Sequence[int] | None = None, truncated_tokens: int = 0
+        self,
+        filled: Filled,
+        candidates: int,
+        lengths: Sequence[int] | None = None,
+        truncated_tokens: int = 0,
+        further: Sequence[int] = (),
     ) -> Prepared:
-        """The first canvas of the gap at hand, and of those behind it that fit; by default all ``lengths`` that may be.
+        """The first canvas of the gap at hand, and of those behind it that fit; by default all ``lengths`` that may be,
+        and ``further`` rows of these lengths.
 
         Rows are all lengths of the first candidate, then all of the second.
         """
@@ -108,7 +114,7 @@ class Clamped:
         prompt_ids = self._prompt_ids(filled.language_id, context)
         truncated_tokens = max(truncated_tokens, context.truncated_tokens)
         # several candidates share the width of a batch: fewer lengths for each
-        rows, canvas = self._canvas(filled, gaps, lengths, sparse=candidates > 1)
+        rows, canvas = self._canvas(filled, gaps, lengths, further, sparse=candidates > 1)
         return _prepared(ClampedLayout(filled, context, rows), prompt_ids, canvas, candidates, truncated_tokens)
 
     def read(self, prepared: Prepared, row: int, row_ids: Sequence[int], log_probs: Sequence[float]) -> Reading:
@@ -160,13 +166,19 @@ class Clamped:
         return gaps
 
     def _canvas(
-        self, filled: Filled, gaps: int, lengths: Sequence[int] | None = None, *, sparse: bool = False
+        self,
+        filled: Filled,
+        gaps: int,
+        lengths: Sequence[int] | None = None,
+        further: Sequence[int] = (),
+        *,
+        sparse: bool = False,
     ) -> tuple[tuple[GapRow, ...], TokenCanvas]:
         """One row per length for the next ``gaps`` gaps, and one without a tail where a gap may outgrow the canvas."""
         pins = self._pins(filled, gaps)
         at = len(filled.fills)
         most = [filled.tokens_left, *(gap.max_tokens for gap in filled.gaps[at : at + gaps - 1])]
-        tried = lengths or ladder(min(max(most), self.capacity), sparse=sparse)
+        tried = [*(lengths or ladder(min(max(most), self.capacity), sparse=sparse)), *further]
         rows = [GapRow(length, _spans([min(length, limit) for limit in most], pins)) for length in tried]
         used = max(row.spans[-1][1] for row in rows) + len(pins[-1]) + 1
         if lengths is None and most[0] > self.capacity:
@@ -266,6 +278,19 @@ def _prepared(
     """The same rows for every candidate."""
     repeated = TokenCanvas(canvas.token_ids.repeat(candidates, 1), canvas.pinned.repeat(candidates, 1))
     return Prepared(prompt_ids, repeated, truncated_tokens, replace(layout, rows=layout.rows * candidates))
+
+
+def _warmed(prepared: Prepared, drafts: Sequence[Sequence[int]]) -> Prepared:
+    """The same with a row of each draft's length starting from it, in the first candidate only: the others look for
+    something else."""
+    token_ids, warm = prepared.canvas.token_ids.clone(), torch.zeros_like(prepared.canvas.pinned)
+    lengths = {number: row.length for number, row in enumerate(_layout_of(prepared).rows) if row.pinned_tail}
+    for draft in drafts:
+        at = next(number for number, length in lengths.items() if length == len(draft))
+        del lengths[at]
+        token_ids[at, : len(draft)] = torch.tensor(draft)
+        warm[at, : len(draft)] = True
+    return replace(prepared, canvas=replace(prepared.canvas, token_ids=token_ids, warm=warm))
 
 
 def _layout_of(prepared: Prepared) -> ClampedLayout:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -12,13 +13,23 @@ from tokenizers import Tokenizer
 
 from inference.canvas import TokenCanvas
 from inference.errors import EngineError
-from inference.formats.base import Prepared, Reading
+from inference.formats.base import Continuation, Prepared, Reading
+from inference.formats.calibration import Calibration
 from inference.formats.context_budget import Context, ContextBudget
 from inference.formats.draft_tokens import kept, room_to_rewrite, selection_tokens
 from inference.formats.filled import Filled
 from inference.formats.infill_spec import InfillSpec
 from inference.formats.token_bytes import TokenBytes
 from inference.protocol import EditRequest, ErrorCode, Fixed, InfillRequest, Masked
+
+_TAIL_TOKENS = 4
+"""Tokens of the prefix that are spelt anew together with a text that may follow them."""
+
+_HEAD_TOKENS, _HEAD_CHARACTERS = 3, 64
+"""Tokens behind the gap that say whether a text ends where it should."""
+
+_WITHIN_CHARACTER = frozenset(bytes([byte]) for byte in range(0x80, 0xC0))
+"""First bytes of a token that goes on with a character."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,11 @@ class FimFormat:
         return self.spec.confidence_floor
 
     @property
+    def calibration(self) -> Calibration | None:
+        """As ``infill.json`` has it."""
+        return self.spec.calibration
+
+    @property
     def takes_instructions(self) -> bool:
         """Never: such a checkpoint has seen text with gaps, and no instructions."""
         return False
@@ -103,6 +119,22 @@ class FimFormat:
         if filled.is_whole:
             return None
         return self._at_gap(filled.at_next_gap(), None, rows=1, truncated_tokens=prepared.truncated_tokens)
+
+    def continuation(self, prepared: Prepared, text: str) -> Continuation | None:
+        """See :meth:`Format.continuation`."""
+        layout = _layout_of(prepared)
+        filled, prefix_ids = layout.filled, layout.context.prefix_ids
+        if len(filled.gaps) > 1 or len(self._encode(text)) > min(filled.tokens_left, self.canvas_lengths[-1]):
+            return None
+        tail = self._tail(prefix_ids)
+        shared = len(prepared.prompt_ids) - len(tail) - 1
+        written = self.token_bytes.text(tail) + text
+        token_ids = self._encode(written + filled.behind()[:_HEAD_CHARACTERS])
+        starts = accumulate((len(self.token_bytes.of[token]) for token in token_ids), initial=0)
+        size = len(written.encode())
+        count = sum(start < size for start in starts)
+        kept = token_ids[: count + _HEAD_TOKENS]
+        return Continuation(shared, (prepared.prompt_ids[shared], *kept), len(kept) - count)
 
     def pieces(self, row_ids: Sequence[int]) -> list[str]:
         """The text of each position; a character of several tokens stands where it is complete."""
@@ -176,6 +208,14 @@ class FimFormat:
             cut=before.cut or not (closed or goes_on),
             ended=not goes_on,
         )
+
+    def _tail(self, prefix_ids: Sequence[int]) -> Sequence[int]:
+        """The last tokens of a prefix, as many as begin with a whole character."""
+        for first in range(max(0, len(prefix_ids) - _TAIL_TOKENS), len(prefix_ids)):
+            tail = prefix_ids[first:]
+            if self.token_bytes.of[tail[0]][:1] not in _WITHIN_CHARACTER:
+                return tail
+        return []
 
     @property
     def _budget(self) -> ContextBudget:

@@ -11,13 +11,18 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from inference.formats.calibration import Calibration
+
 FILE_NAME = "infill.json"
 FALLBACK_LANGUAGE = "plaintext"
 
 
 @dataclass(frozen=True)
 class InfillSpec:
-    """Control tokens and limits of one checkpoint; all ids are token ids of its tokenizer."""
+    """Control tokens and limits of one checkpoint; all ids are token ids of its tokenizer.
+
+    `confidence_floor` is for the canvas's confidence; what `calibration` judges has its own floor.
+    """
 
     version: int
     format: str
@@ -33,6 +38,7 @@ class InfillSpec:
     canvas_buckets: tuple[int, ...]
     max_prompt_tokens: int
     confidence_floor: float
+    calibration: Calibration | None = None
 
     @classmethod
     def load(cls, folder: Path) -> "InfillSpec":
@@ -47,7 +53,7 @@ class InfillSpec:
         if not isinstance(data, dict):
             raise ValueError(f"{path}: must hold a JSON object")
         names = {field.name for field in fields(cls)}
-        for name in sorted(names - data.keys()):
+        for name in sorted(names - data.keys() - _OPTIONAL):
             raise ValueError(f"{path}: field '{name}' is missing")
         for name in sorted(data.keys() - names):
             raise ValueError(f"{path}: field '{name}' is not known")
@@ -59,6 +65,9 @@ class InfillSpec:
     def save(self, folder: Path) -> None:
         """Write `infill.json` into `folder`."""
         data = asdict(self) | {"languages": dict(self.languages)}
+        del data["calibration"]
+        if self.calibration is not None:
+            data["calibration"] = self.calibration.to_json()
         (folder / FILE_NAME).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
     def _checked(self) -> "InfillSpec":
@@ -150,4 +159,6 @@ _READERS: Mapping[str, Any] = {
     "canvas_buckets": _integers,
     "max_prompt_tokens": _integer,
     "confidence_floor": _number,
+    "calibration": Calibration.from_json,
 }
+_OPTIONAL = {"calibration"}

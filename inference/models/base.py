@@ -65,5 +65,13 @@ class Denoiser(Protocol):
         host.
         """
 
+    def score(self, rows: Sequence[Sequence[int]], prompt: PromptCache, shared: int) -> list[list[float]]:
+        """Log p (natural, at temperature 1) of each token of ``rows`` but a row's first, under the causal encoder.
+
+        Every row goes on behind the first ``shared`` tokens of ``prompt``, a single one from :meth:`encode`, and is
+        read by itself; it holds at least two tokens. Its first token is context: the prompt's own at ``shared``, as
+        what follows a prompt is predicted from the last token. Leaves ``prompt`` as it was.
+        """
+
     def release(self) -> None:
         """Drop all memory that holds what can be made again. Weights and prompts stay."""

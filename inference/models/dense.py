@@ -162,6 +162,11 @@ class DenseDiffusionGemma(nn.Module):
         hidden = self.embed_tokens(token_ids) * self.embedding_scale
         return self.run(hidden, positions[None], kv, masks, encoding=True)
 
+    def score(self, token_ids: Tensor, kv: KeyValues | None = None) -> Tensor:
+        """Log p (B, N - 1) of each of `token_ids` (B, N) but the first, given those before and the P tokens of `kv`."""
+        hidden, _ = self.encode_hidden(token_ids, kv)
+        return self.logits(hidden[:, :-1]).log_softmax(-1).gather(-1, token_ids[:, 1:, None]).squeeze(-1)
+
     def decode(self, canvas_ids: Tensor, kv: KeyValues, self_conditioning_logits: Tensor | None = None) -> Tensor:
         """One denoising pass: `canvas_ids` (B, C) after the P tokens of `kv` -> soft-capped fp32 logits (B, C, V).
 

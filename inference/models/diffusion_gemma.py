@@ -133,13 +133,32 @@ class DiffusionGemmaDenoiser:
         finally:
             conditioned.remove()
         hidden = output.last_hidden_state.flatten(0, 1)
-        softcap = self._text_config.final_logit_softcapping
-        logits = self._model.lm_head(hidden if free is None else hidden[free]).float()
-        capped: torch.Tensor = torch.tanh(logits / softcap) * softcap
-        return capped
+        return self._logits(hidden if free is None else hidden[free])
+
+    @torch.inference_mode()
+    def score(self, rows: Sequence[Sequence[int]], prompt: DynamicCache, shared: int) -> list[list[float]]:
+        """Log p of continuations under the causal encoder, padded on their right; see :class:`Denoiser`."""
+        longest = max(map(len, rows))
+        padded_rows = [[*row, *[0] * (longest - len(row))] for row in rows]
+        token_ids = torch.tensor(padded_rows, device=self.device)
+        encoder = self._model.model.encoder.language_model
+        cache = DynamicCache(config=self._text_config)
+        if shared:
+            cache = _cut(prompt, shared)
+            for layer in cache.layers:
+                layer.keys, layer.values = (kv.expand(len(rows), -1, -1, -1) for kv in (layer.keys, layer.values))
+        hidden = encoder(input_ids=token_ids, past_key_values=cache).last_hidden_state[:, :-1]
+        found = self._logits(hidden).log_softmax(-1).gather(-1, token_ids[:, 1:, None]).squeeze(-1).tolist()
+        return [log_probs[: len(row) - 1] for row, log_probs in zip(rows, found, strict=True)]
 
     def release(self) -> None:
         """Nothing is kept from one call to the next."""
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Soft-capped float32 logits (..., V) of normalised hidden states (..., D)."""
+        softcap = self._text_config.final_logit_softcapping
+        capped: torch.Tensor = torch.tanh(self._model.lm_head(hidden).float() / softcap) * softcap
+        return capped
 
     @property
     def _decoder(self) -> Any:

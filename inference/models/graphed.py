@@ -188,6 +188,10 @@ class GraphedDenoiser:
             return self._inner.denoise(canvas_ids, prompt, conditioning, free)
         return recording.denoise(canvas_ids, prompt, conditioning, free)
 
+    def score(self, rows: Sequence[Sequence[int]], prompt: LeanPrompt, shared: int) -> list[list[float]]:
+        """Log p of continuations; see :class:`~inference.models.base.Denoiser`. Once per request: never recorded."""
+        return self._inner.score(rows, prompt, shared)
+
     def release(self) -> None:
         """Drop the recordings, and what ``inner`` can make again."""
         self._recordings.clear()

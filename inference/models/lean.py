@@ -14,12 +14,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from inference.models.attention import Frequencies, additive, rotary
+from inference.models.branches import Branches, BranchRoom
 from inference.models.frame import Frame
 from inference.models.lean_layer import LeanLayer
 from inference.models.linear import Linear
 from inference.models.normalizer import Normalizer
 from inference.models.room import Room
 from inference.models.text_config import TextConfig
+
+_SCORED_AT_ONCE = 128
+"""Tokens whose logits are there at a time when text is scored: with a vocabulary of 262,144 they take 128 MiB."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,23 @@ class LeanModel:
         for layer, room in zip(self.encoder_layers, rooms, strict=True):
             full = layer.shape.full
             x = layer(x, turns[full], room, masks[full])
+
+    def score(self, rows: Sequence[Sequence[int]], rooms: Sequence[Room], shared: int) -> Tensor:
+        """Log p of every token of ``rows`` but each row's first, one after the other, (T - B,) float32; see
+        :meth:`inference.models.base.Denoiser.score`. The rooms stay as they are."""
+        branches = Branches.of([len(row) for row in rows], shared, self.device)
+        masks = [additive(branches.visible(window), self.dtype) for window in (self.config.window, None)]
+        turns = [rotary(branches.positions[None], frequencies, self.dtype) for frequencies in self.frequencies]
+        token_ids = torch.tensor([token for row in rows for token in row], device=self.device)
+        x = self.embeddings(token_ids[None])
+        for layer, room in zip(self.encoder_layers, rooms, strict=True):
+            full = layer.shape.full
+            x = layer(x, turns[full], BranchRoom(*room.first(shared)), masks[full])
+        follows = (branches.numbers[1:] == branches.numbers[:-1]).nonzero().squeeze(-1)
+        hidden, wanted = self.normalizer(x[0, follows], self.norm), token_ids[follows + 1]
+        parts = [slice(start, start + _SCORED_AT_ONCE) for start in range(0, len(wanted), _SCORED_AT_ONCE)]
+        found = [self._logits(hidden[some]).log_softmax(-1).gather(-1, wanted[some, None]) for some in parts]
+        return torch.cat(found).squeeze(-1)
 
     def denoise(self, canvas_ids: Tensor, frame: Frame, conditioning: Tensor, free: Tensor | None) -> Tensor:
         """One decoder forward; see :meth:`inference.models.base.Denoiser.denoise`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -127,6 +128,12 @@ class LeanDenoiser:
         """One decoder forward over ``canvas_ids`` (B, C) -> logits (F, V) float32; see :class:`Denoiser`."""
         rows, length = canvas_ids.shape
         return self.model.denoise(canvas_ids, self._frame(prompt, rows, length), conditioning, free)
+
+    @torch.inference_mode()
+    def score(self, rows: Sequence[Sequence[int]], prompt: LeanPrompt, shared: int) -> list[list[float]]:
+        """Log p of continuations under the causal encoder; see :class:`Denoiser`."""
+        found = iter(self.model.score(rows, prompt.rooms, shared).tolist())
+        return [list(islice(found, len(row) - 1)) for row in rows]
 
     def release(self) -> None:
         """Drop the frames, which hold copies of prompts."""

@@ -18,9 +18,11 @@ COMMANDS = {
     "export": commands.export,
     "evaluate": commands.evaluate,
     "card": commands.card,
+    "cases": commands.cases,
     "pack": commands.pack,
     "assemble": commands.assemble,
     "finetune": commands.finetune,
+    "calibrate": commands.calibrate,
 }
 ALL = ("corpus", "tokenizer", "train", "export", "evaluate", "card")
 

@@ -15,6 +15,12 @@ def parse(line: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("corpus", "tokenizer", "export", "evaluate", "card", "all", "train"):
         _recipe(commands.add_parser(name), data_instead=name == "train")
+    cases = commands.add_parser("cases", help="mark gaps in the held-out packages, for `lacuna bench gaps`")
+    cases.add_argument("--cache", type=Path, required=True)
+    cases.add_argument("--out", type=Path, required=True, help="a JSON Lines file")
+    cases.add_argument("--split", choices=("held_out", "train"), default="held_out")
+    cases.add_argument("--gaps", type=int, default=300, help="of each kind and language")
+    cases.add_argument("--seed", type=int, default=0)
     pack = commands.add_parser("pack", help="write the corpus as token shards that can travel")
     pack.add_argument("--cache", type=Path, required=True)
     pack.add_argument("--run", type=Path, help="folder of the tokenizer (by default it is learnt into --out)")
@@ -27,7 +33,18 @@ def parse(line: Sequence[str]) -> argparse.Namespace:
     assemble.add_argument("--run", type=Path, help="also leave the log there, for `card`")
     assemble.add_argument("--confidence-floor", type=float, default=1.0)
     _finetune(commands.add_parser("finetune", help="go on from the default model on your own repository"))
+    _calibrate(commands.add_parser("calibrate", help="fit how probable it is that a text for a gap is right"))
     return parser.parse_args(line)
+
+
+def _calibrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cases", type=Path, required=True, help="JSON lines: gaps with their text and proposals")
+    parser.add_argument("--held-out", type=Path, required=True, help="cases of other packages, for the report")
+    parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER, help="folder of the checkpoint")
+    parser.add_argument("--precision", type=float, default=0.7, help="share of what is shown that shall be right")
+    parser.add_argument("--gaps", type=int, help="how many cases of each file; default: all")
+    parser.add_argument("--canvases", type=int, help="how many of them are also denoised; default: all")
+    parser.add_argument("--threads", type=int, default=2)
 
 
 def _recipe(parser: argparse.ArgumentParser, data_instead: bool) -> None:

@@ -12,6 +12,7 @@ from inference.training.evaluate import render
 
 METRICS = "metrics.json"  # of a run that was brought home
 TEMPLATE = Path(__file__).with_name("card.md")
+SHOWING, CALIBRATION = "showing.md", "calibration.md"  # what `lacuna bench gaps` and `calibrate` printed
 CURVE = 12  # rows of the loss table
 
 
@@ -39,6 +40,8 @@ def write_card(run: Path, folder: Path, seed: int) -> None:
         "FLOOR": json.loads((folder / "infill.json").read_text())["confidence_floor"],
         "TRAIN_MB": f"{sum(source.bytes for source in manifest if source.split == 'train') / 1e6:.0f}",
         "CURVE": loss_table(run / "log.jsonl"),
+        "SHOWING": beside(run / SHOWING, "Not measured for this checkpoint."),
+        "CALIBRATION": beside(run / CALIBRATION, "Not calibrated: proposals are ignored."),
         "EVALUATION": render(report),
         "SAMPLES": samples(report["samples"]),
         "TRAIN": packages(manifest, "train"),
@@ -48,6 +51,11 @@ def write_card(run: Path, folder: Path, seed: int) -> None:
     for name, value in values.items():
         text = text.replace("{{" + name + "}}", str(value))
     (folder / "MODEL_CARD.md").write_text(text, encoding="utf-8")
+
+
+def beside(path: Path, otherwise: str) -> str:
+    """What a command printed, kept in the run's folder."""
+    return path.read_text(encoding="utf-8").strip() if path.exists() else otherwise
 
 
 def loss_table(log: Path) -> str:

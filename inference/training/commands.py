@@ -9,6 +9,7 @@ from pathlib import Path
 
 from inference.formats.infill_spec import InfillSpec
 from inference.models.dense import DenseDiffusionGemma
+from inference.training import cases as marking
 from inference.training import evaluate as evaluation
 from inference.training.architecture import SHAPES, dense_config, save_shape
 from inference.training.call import CallSettings, default_workers, run_call
@@ -92,6 +93,12 @@ def evaluate(arguments: argparse.Namespace) -> None:
     print(evaluation.render(report))
 
 
+def cases(arguments: argparse.Namespace) -> None:
+    """Mark gaps in packages of a split, for `lacuna bench gaps`."""
+    total = marking.write(read_corpus(arguments.cache, arguments.split), arguments.gaps, arguments.seed, arguments.out)
+    print(f"{arguments.out}: {total} gaps")
+
+
 def card(arguments: argparse.Namespace) -> None:
     """Write the model card from the run's log and its evaluation."""
     write_card(arguments.run, arguments.out, arguments.seed)
@@ -134,3 +141,19 @@ def finetune(arguments: argparse.Namespace) -> None:
     from inference.training import finetuning
 
     finetuning.finetune(arguments)
+
+
+def calibrate(arguments: argparse.Namespace) -> None:
+    """Fit how probable it is that a proposal or a fill is right, and write that into the checkpoint's `infill.json`."""
+    from inference.checkpoint import load_checkpoint
+    from inference.training import score_calibration
+
+    checkpoint = load_checkpoint(arguments.out, lambda *_: None)
+    score_calibration.run(
+        checkpoint,
+        arguments.out,
+        (arguments.cases, arguments.held_out),
+        precision=arguments.precision,
+        limit=arguments.gaps,
+        canvases=arguments.canvases,
+    )

@@ -4,7 +4,7 @@ import difflib
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ LANGUAGES = {
     "lines": ("python",),
 }
 ROWS = 16  # gaps denoised together
+STEPS = (1, 2, 4, 8, 16)  # at most, of the table that sets steps against quality
 SHOWN = 60  # characters of context in a printed sample
 
 
@@ -193,6 +194,12 @@ def evaluate(folder: Path, documents: Sequence[Document], sampling: Sampling, co
             if (kind, language) == ("line", "python"):
                 report["precision"] = precision_table(outcomes)
                 report["samples"] = [sample(outcome) for outcome in outcomes[:10]]
+                report["steps"] = {
+                    most: summary(
+                        run_cases(model, tokenizer, spec, cases, replace(sampling, max_denoising_steps=most), seed)
+                    )
+                    for most in STEPS
+                }
     report["milliseconds"] = {
         f"prompt {tokens}, canvas {length}": step_milliseconds(model, tokens, length)
         for tokens, length in ((256, 16), (256, 32), (448, 32), (448, 64))
@@ -225,6 +232,11 @@ def render(report: dict[str, Any]) -> str:
         )
     lines += ["", "| confidence floor | precision | speaks on |", "|---|---|---|"]
     lines += [f"| {floor:.2f} | {precision:.3f} | {share:.3f} |" for floor, precision, share in report["precision"]]
+    lines += ["", "| at most so many steps | taken, mean | exact | similarity | closed |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {most} | {row['steps']:.1f} | {row['exact']:.3f} | {row['similarity']:.3f} | {row['closed']:.3f} |"
+        for most, row in report.get("steps", {}).items()
+    ]
     lines += ["", "| shape | encode, ms | one step, ms |", "|---|---|---|"]
     lines += [f"| {name} | {encode:.1f} | {decode:.1f} |" for name, (encode, decode) in report["milliseconds"].items()]
     return "\n".join(lines)

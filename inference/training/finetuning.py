@@ -168,7 +168,9 @@ class _Job:
             if file.is_file() and file.suffix != ".safetensors" and not file.name.endswith(".index.json"):
                 shutil.copyfile(file, out / file.name)
         (out / "MODEL_CARD.md").write_text(
-            f"Fine-tuned from `{source.name}` on one repository with `python -m inference.training finetune`.\n"
+            f"Fine-tuned from `{source.name}` on one repository with `python -m inference.training finetune`. The\n"
+            "calibration in `infill.json` is still that of the model it came from; `python -m inference.training\n"
+            "calibrate` fits it anew.\n"
         )
         rounded = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in self.model.checkpoint().items()}
         save_file(self.weights | rounded, out / "model.safetensors", metadata={"format": "pt"})

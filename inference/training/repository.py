@@ -12,9 +12,27 @@ from pathlib import Path, PurePosixPath
 from inference.training.corpus import LANGUAGES, Document, is_worth_learning
 
 IGNORE_FILE = ".lacunaignore"
-# As in lsp_server/suggestions/exclusions.py, which this room must not import; a test holds the two equal.
-SECRETS = (".env*", "*.env", "*.pem", "*.key", "*.cert", "*.crt", "secrets.*", ".netrc", ".dev.vars")
 SECONDS = 120  # for git to list a repository
+
+SECRETS = (
+    # Environments and settings that exist to hold secrets; code has no other place for them, hence also `secrets.py`.
+    ".env*", "*.env", ".dev.vars", "secrets.*", "*.secrets", "secret.yaml", "secret.yml", ".secrets", "secrets",
+    "credentials", "credentials.*", ".credentials*", "*-credentials.json", "*_credentials.json", "client_secret*.json",
+    "service-account*.json", "service_account*.json", "serviceaccount*.json", "wp-config.php",
+    # Keys, certificates and the stores that hold them.
+    "*.pem", "*.key", "*.cert", "*.crt", "*.cer", "*.der", "*.p7b", "*.p8", "*.p12", "*.pfx", "*.jks", "*.keystore",
+    "*.ppk", "*.gpg", "*.pgp", "*.kdb", "*.kdbx", "*.agilekeychain", "*.keychain", "*.keychain-db", "*.ovpn",
+    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".ssh/*", ".gnupg/*", ".password-store/*",
+    # Log-ins of tools.
+    ".netrc", "_netrc", ".git-credentials", ".npmrc", ".yarnrc*", ".pypirc", ".pgpass", ".my.cnf", ".htpasswd",
+    ".dockercfg", ".dockerconfigjson", ".docker/config.json", "kubeconfig", ".kube/config", ".aws/*", ".azure/*",
+    ".s3cfg", ".passwd-s3fs", ".boto", ".config/gcloud/*", ".config/gh/hosts.yml", ".m2/settings.xml",
+    ".gradle/gradle.properties", ".vault-token", ".vault_pass*", "vault_pass*", ".terraformrc", "terraform.rc",
+    "*.tfvars", "*.tfvars.json", "*.tfstate", "*.tfstate.*",
+    # What was typed into a terminal.
+    ".*_history",
+)  # fmt: skip
+"""As in lsp_server/exclusions/secrets.py, which this room must not import; a test holds the two equal."""
 
 
 def listed_files(repo: Path) -> list[str]:
@@ -53,9 +71,9 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def is_secret(path: str) -> bool:
-    """Whether a file may hold secrets, by its name."""
-    name = PurePosixPath(path).name.lower()
-    return any(fnmatchcase(name, pattern) for pattern in SECRETS)
+    """Whether a file may hold secrets, by its name, or by the end of its path for a glob with a slash."""
+    whole, name = f"/{path}".lower(), PurePosixPath(path).name.lower()
+    return any(fnmatchcase(whole, f"*/{glob}") if "/" in glob else fnmatchcase(name, glob) for glob in SECRETS)
 
 
 def read_repository(repo: Path) -> list[Document]:

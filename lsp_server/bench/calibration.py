@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from lsp_server.bench.figures import share
-from lsp_server.bench.infilling import Outcome
 
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+
+
+class Judged(Protocol):
+    """An answer, or silence, that was found right or wrong."""
+
+    @property
+    def spoke(self) -> bool:
+        """Whether there was an answer."""
+
+    @property
+    def confidence(self) -> float:
+        """How sure the model was of it, 0..1."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it was right."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +46,7 @@ class Gate:
     precision: float
 
 
-def confidence_curve(outcomes: Sequence[Outcome], bands: int = 10) -> list[Band]:
+def confidence_curve(outcomes: Sequence[Judged], bands: int = 10) -> list[Band]:
     """Pass rate by confidence, in equal bands; empty ones are left out."""
     curve = []
     for index in range(bands):
@@ -41,7 +57,7 @@ def confidence_curve(outcomes: Sequence[Outcome], bands: int = 10) -> list[Band]
     return curve
 
 
-def gates(outcomes: Sequence[Outcome], thresholds: Sequence[float] = THRESHOLDS) -> list[Gate]:
+def gates(outcomes: Sequence[Judged], thresholds: Sequence[float] = THRESHOLDS) -> list[Gate]:
     """Precision against coverage, one gate for each threshold that lets anything through."""
     found = []
     for threshold in thresholds:

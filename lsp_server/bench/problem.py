@@ -1,4 +1,7 @@
-"""HumanEval-Infilling's problems (github.com/openai/human-eval-infilling): gaps, and the tests of what fills them."""
+"""HumanEval-Infilling's problems (github.com/openai/human-eval-infilling): gaps, and the tests of what fills them.
+
+A file of HumanEval itself will do: each line of its solutions is a gap, 1,033 in all, as in the single-line set.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import gzip
 import json
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -52,28 +56,47 @@ def read_problems(path: Path, limit: int | None = None) -> list[Problem]:
                 if limit is not None and len(problems) >= limit:
                     break
                 if line.strip():
-                    problems.append(_problem(line, f"{path}, line {number}"))
+                    problems += _problems(line, f"{path}, line {number}")
         except (UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise BadProblems(f"{path} is damaged: {error}") from error
     if not problems:
         raise BadProblems(f"{path} holds no problems")
-    return problems
+    return problems[:limit]
 
 
-def _problem(line: str, place: str) -> Problem:
+def _problems(line: str, place: str) -> list[Problem]:
     try:
         content = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise BadProblems(f"{place}: not JSON ({error})") from error
     if not isinstance(content, dict):
         raise BadProblems(f"{place}: must be an object")
-    names = [field.name for field in fields(Problem)]
+    whole = "suffix" not in content
+    names = [field.name for field in fields(Problem) if not (whole and field.name == "suffix")]
     for name in names:
         if not isinstance(value := content.get(name), str):
             raise BadProblems(f"{place}: {name!r} is {'no string' if name in content else 'missing'}")
         if _LONE_SURROGATE.search(value):
             raise BadProblems(f"{place}: {name!r} holds a lone surrogate, which is not text")
-    return Problem(**{name: content[name] for name in names})
+    texts = {name: content[name] for name in names}
+    return list(_single_lines(Problem(**texts, suffix=""))) if whole else [Problem(**texts)]
+
+
+def _single_lines(whole: Problem) -> Iterator[Problem]:
+    """One problem for each line of the solution that is not blank."""
+    lines = whole.canonical_solution.split("\n")
+    written = [number for number, line in enumerate(lines) if line.strip()]
+    for count, number in enumerate(written):
+        before = "".join(f"{line}\n" for line in lines[:number])
+        after = "".join(f"\n{line}" for line in lines[number + 1 :])
+        yield Problem(
+            task_id=f"{whole.task_id}/L{count}",
+            prompt=whole.prompt + before,
+            suffix=after,
+            canonical_solution=lines[number],
+            test=whole.test,
+            entry_point=whole.entry_point,
+        )
 
 
 def _without_line_ends(text: str) -> list[str]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from inference.protocol import Priority
 from lsp_server.bench.calibration import confidence_curve, gates
 from lsp_server.bench.figures import percentile, share
 from lsp_server.bench.infilling import Outcome
 from lsp_server.bench.replay import Answer
+from lsp_server.typing.flights import Source
 
 
 def infilling_report(outcomes: Sequence[Outcome], *, gate: bool) -> dict[str, Any]:
@@ -56,8 +59,13 @@ def infilling_tables(report: dict[str, Any]) -> RenderableType:
     return Group(*tables)
 
 
-def latency_report(keys: int, answers: Sequence[Answer]) -> dict[str, Any]:
-    """Figures of ``lacuna bench latency``; shares are 0..1, times milliseconds from the key, debounce included."""
+def latency_report(
+    keys: int, answers: Sequence[Answer], requests: Mapping[Priority, int] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Figures of ``lacuna bench latency``; shares are 0..1, times milliseconds from the key, debounce included.
+
+    ``requests`` is how often the model was asked, for whatever came of it.
+    """
     asked = [(one, one.result) for one in answers if one.result is not None]
     usages = [result.usage for _, result in asked]
     return {
@@ -65,6 +73,10 @@ def latency_report(keys: int, answers: Sequence[Answer]) -> dict[str, Any]:
         "overtaken": keys - len(answers),
         "asked": len(asked),
         "spoke": sum(not one.silence for one in answers),
+        "from_cache": sum(one.source is Source.CACHE for one in answers),
+        "from_flight": sum(one.source is Source.FLIGHT for one in answers),
+        "requests": {priority.value: requests.get(priority, 0) for priority in Priority},
+        "shown_ms": _latency([one.ms for one in answers if not one.silence]),
         "latency_ms": _latency([one.ms for one, _ in asked]),
         "stages_ms": {
             "debounce": _latency([one.debounce_ms for one, _ in asked]),
@@ -87,7 +99,11 @@ def latency_table(report: dict[str, Any]) -> RenderableType:
         ("keys", str(keys)),
         ("overtaken by the next key", f"{report['overtaken']} ({_percent(share(report['overtaken'], keys))})"),
         ("the model was asked", f"{report['asked']} ({_percent(share(report['asked'], keys))})"),
-        ("it spoke", f"{report['spoke']} ({_percent(share(report['spoke'], keys))})"),
+        ("known already", f"{report['from_cache']} ({_percent(share(report['from_cache'], keys))})"),
+        ("asked for an earlier key", f"{report['from_flight']} ({_percent(share(report['from_flight'], keys))})"),
+        ("something was shown", f"{report['spoke']} ({_percent(share(report['spoke'], keys))})"),
+        ("requests to the model", ", ".join(f"{count} {name}" for name, count in report["requests"].items())),
+        ("key to what was shown", _times(report["shown_ms"])),
         ("key to answer", _times(report["latency_ms"])),
         *((f"of it {stage}", _times(times)) for stage, times in report["stages_ms"].items()),
         ("denoising steps, mean", f"{report['mean_steps']:.1f}"),

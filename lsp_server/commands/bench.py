@@ -1,4 +1,4 @@
-"""``lacuna bench steps|infilling|latency``: what a model costs and what it is worth, on this machine."""
+"""``lacuna bench steps|infilling|gaps|latency``: what a model costs and what it is worth, on this machine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     common.add_argument("--json", action="store_true", help="print one JSON object")
 
     infilling = actions.add_parser("infilling", parents=[common], help="how many gaps it fills so that tests pass")
-    infilling.add_argument("--data", type=Path, required=True, metavar="FILE.jsonl[.gz]", help="HumanEval-Infilling's")
+    infilling.add_argument(
+        "--data", type=Path, required=True, metavar="FILE.jsonl[.gz]", help="HumanEval(-Infilling)'s"
+    )
     infilling.add_argument("--limit", type=_positive, metavar="N", help="only the first N gaps")
     infilling.add_argument("--gate", action="store_true", help="precision and coverage of confidence floors")
     infilling.add_argument("--editor", action="store_true", help="as editors ask: the syntax's gap, and the filters")
@@ -47,6 +49,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     infilling.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
     infilling.add_argument("--test-limit", type=float, default=5.0, metavar="SECONDS", help="of one program")
     infilling.set_defaults(run=_infilling)
+
+    gaps = actions.add_parser("gaps", parents=[common], help="what it shows in unseen projects, and how much is right")
+    gaps.add_argument("--data", type=Path, required=True, metavar="FILE.jsonl", help="projects with gaps marked")
+    gaps.add_argument("--limit", type=_positive, metavar="N", help="only the first N gaps of each kind and language")
+    gaps.add_argument("--alone", action="store_true", help="read no other file of the project")
+    gaps.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
+    gaps.set_defaults(run=_gaps)
 
     latency = actions.add_parser("latency", parents=[common], help="how fast it answers somebody who types")
     latency.add_argument("--keys", type=Path, metavar="FILE", help="recorded typing (default: one that comes along)")
@@ -107,10 +116,46 @@ def _infilling(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _gaps(arguments: argparse.Namespace) -> int:
+    from lsp_server.bench.held_out import limited, read_project_files
+    from lsp_server.bench.problem import BadProblems
+    from lsp_server.bench.progress import progress
+    from lsp_server.bench.showing import DEADLINE_MS, Asker, Showing
+    from lsp_server.bench.showing_report import showing_markdown, showing_report
+    from lsp_server.options import Options
+
+    try:
+        files = limited(read_project_files(arguments.data), arguments.limit)
+    except BadProblems as error:
+        raise CommandError(str(error)) from None
+    except OSError as error:
+        raise CommandError(f"{arguments.data} cannot be read: {error.strerror or error}") from None
+
+    async def ask(client: WorkerClient) -> list[Showing]:
+        asker = Asker(client, Options(confidence_floor=0.0, deadline_ms=DEADLINE_MS), arguments.seed, arguments.alone)
+        with progress("exact", sum(len(file.gaps) for file in files)) as advance:
+            asked = exact = 0
+
+            def done(showing: Showing) -> None:
+                nonlocal asked, exact
+                asked, exact = asked + 1, exact + showing.passed
+                advance(f"exact {exact / asked:.3f}")
+
+            return await asker.ask(files, done)
+
+    showings, worker = _with_worker(arguments, ask)
+    report = worker | showing_report(showings)
+    if arguments.json:
+        _print_json(report | {"showings": [asdict(one) for one in showings]})
+    else:
+        print(f"{worker['model']} on {worker['device']}\n\n{showing_markdown(report)}")
+    return 0
+
+
 def _latency(arguments: argparse.Namespace) -> int:
     from lsp_server.bench.progress import progress
     from lsp_server.bench.recording import DEFAULT, BadRecording, read_recording
-    from lsp_server.bench.replay import Answer, Replay
+    from lsp_server.bench.replay import Replay
     from lsp_server.bench.report import latency_report, latency_table
     from lsp_server.options import Options
 
@@ -124,13 +169,14 @@ def _latency(arguments: argparse.Namespace) -> int:
     if not arguments.speed > 0:
         raise CommandError("--speed must be greater than 0", exit_code=2)
 
-    async def type_again(client: WorkerClient) -> list[Answer]:
+    async def type_again(client: WorkerClient) -> dict[str, Any]:
         with progress("typing", len(recording.keys)) as advance:
             replay = Replay(recording, client, Options(), speed=arguments.speed)
-            return await replay.run(lambda key: advance(""))
+            answers = await replay.run(lambda key: advance(""))
+        return latency_report(len(recording.keys), answers, replay.requests)
 
-    answers, worker = _with_worker(arguments, type_again)
-    report = worker | latency_report(len(recording.keys), answers)
+    figures, worker = _with_worker(arguments, type_again)
+    report = worker | figures
     if arguments.json:
         _print_json(report)
     else:

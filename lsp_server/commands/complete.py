@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import sys
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,9 @@ from lsp_server.commands.canvas_view import CanvasView
 from lsp_server.commands.errors import CommandError
 from lsp_server.commands.model_options import add_model_options, model_choice
 from lsp_server.commands.ready_worker import ready_worker
+from lsp_server.context.nearby import nearby_files
+from lsp_server.context.surroundings import Surroundings
+from lsp_server.exclusions.exclusions import Exclusions
 from lsp_server.options import Options
 from lsp_server.positions import Encoding, LineIndex
 from lsp_server.snapshot import DocumentSnapshot
@@ -33,6 +37,8 @@ CANDIDATES = 4
 DEADLINE_MS = 30_000
 """Nobody types meanwhile, so a slow machine may take its time."""
 
+_OPTIONS = Options(confidence_floor=0.0, deadline_ms=DEADLINE_MS, candidates=CANDIDATES)
+"""Asked for by name, so even a doubtful fill is shown, with its confidence; as-you-type ghost text has a floor."""
 
 _NOT_ASKED = InfillResult(
     choices=(),
@@ -57,23 +63,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fill one gap; print it, and write it if asked."""
+    """Fill one gap; print it, and write it if asked. A file that may not be read is not opened."""
+    file = Path(os.path.abspath(arguments.file))  # noqa: PTH100 - a link is excluded by its own name as well
+    exclusions = Exclusions([_project(file)])
+    if silence := exclusions.why_uri(file.as_uri(), _OPTIONS):
+        _tell(Suggestions(silence=silence), LineIndex(""), arguments)
+        return 0
     try:
         source = SourceFile.read(arguments.file)
     except SourceFileError as error:
         raise CommandError(str(error)) from None
-    snapshot = DocumentSnapshot(
-        uri=arguments.file.resolve().as_uri(), version=0, language_id=language_id_of(source.path), text=source.text
-    )
+    snapshot = DocumentSnapshot(file.as_uri(), 0, language_id_of(source.path), source.text)
     offset = _offset(source.path, snapshot.lines, arguments.at)
-    found = asyncio.run(_fill(snapshot, offset, arguments))
-    if arguments.json:
-        print(json.dumps(_as_json(found, snapshot.lines), ensure_ascii=False))
-    elif found.items and not arguments.visual:
-        print(found.items[0].text)
-    if not found.items:
-        print(f"lacuna: nothing to suggest at {arguments.at}: {found.silence}", file=sys.stderr)
-    elif arguments.write:
+    found = asyncio.run(_fill(snapshot, offset, exclusions, arguments))
+    _tell(found, snapshot.lines, arguments)
+    if found.items and arguments.write:
         best = found.items[0]
         try:
             source.write(source.text[: best.start_offset] + best.text + source.text[best.end_offset :])
@@ -82,11 +86,31 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _fill(snapshot: DocumentSnapshot, offset: int, arguments: argparse.Namespace) -> Suggestions:
-    # Asked for by name, so even a doubtful fill is shown, with its confidence; as-you-type ghost text has a floor.
-    options = Options(confidence_floor=0.0, deadline_ms=DEADLINE_MS, candidates=CANDIDATES)
+def _tell(found: Suggestions, lines: LineIndex, arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        print(json.dumps(_as_json(found, lines), ensure_ascii=False))
+    elif found.items and not arguments.visual:
+        print(found.items[0].text)
+    if not found.items:
+        print(f"lacuna: nothing to suggest at {arguments.at}: {found.silence}", file=sys.stderr)
+
+
+async def _fill(
+    snapshot: DocumentSnapshot, offset: int, exclusions: Exclusions, arguments: argparse.Namespace
+) -> Suggestions:
+    surroundings = Surroundings(nearby=nearby_files(snapshot, exclusions, _OPTIONS))
     async with ready_worker(**model_choice(arguments)) as client:
-        ask = partial(suggest, snapshot, offset, client=client, options=options, invoked=True, seed=arguments.seed)
+        ask = partial(
+            suggest,
+            snapshot,
+            offset,
+            client=client,
+            options=_OPTIONS,
+            invoked=True,
+            seed=arguments.seed,
+            surroundings=surroundings,
+            exclusions=exclusions,
+        )
         return await (_drawn(ask, snapshot, offset, arguments) if arguments.visual else ask())
 
 
@@ -103,6 +127,11 @@ async def _drawn(
     if not console.is_terminal:
         console.print()  # rich ends the last picture without a line break there
     return found
+
+
+def _project(file: Path) -> Path:
+    """The repository that holds a file; else the folder one is in."""
+    return next((folder for folder in file.parents if os.path.lexists(folder / ".git")), Path.cwd())
 
 
 def _offset(path: Path, lines: LineIndex, at: str) -> int:

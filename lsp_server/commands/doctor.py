@@ -19,7 +19,7 @@ from lsp_server.commands.errors import CommandError
 from lsp_server.commands.model import show_model
 from lsp_server.commands.model_options import add_model_options, model_choice
 
-SERVER_PACKAGES = ("pygls", "lsprotocol", "httpx", "tree-sitter")
+SERVER_PACKAGES = ("pygls", "lsprotocol", "httpx", "pathspec", "tree-sitter")
 WORKER_PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "starlette", "uvicorn")
 INSTALL_LOCAL = "pip install 'lacuna-lsp[local]'"
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from inference.protocol import InfillResult
+from lsp_server.context.choosing import Place, choose
+from lsp_server.context.file_index import FileIndexes
 from lsp_server.context.room import CHARACTERS_PER_TOKEN, Room, characters_per_token
-from lsp_server.context.snippets import choose, render
+from lsp_server.context.snippets import render
+from lsp_server.context.surroundings import Surroundings
 from lsp_server.context.window import Budget, Window
 from lsp_server.snapshot import DocumentSnapshot
 from lsp_server.syntax.gaps import Gap
@@ -35,14 +38,15 @@ class Contexts:
         """Characters per token of each document, as last read."""
         self._room = Room()
         self._model = ""
+        self.indexes = FileIndexes()
 
     def window(
-        self, snapshot: DocumentSnapshot, gap: Gap, budget: Budget, others: Iterable[DocumentSnapshot] = ()
+        self, snapshot: DocumentSnapshot, gap: Gap, budget: Budget, surroundings: Surroundings | None = None
     ) -> Window:
         """The window that the model reads for this gap; that of the last time wherever it still serves.
 
-        ``others``, most recent first, are only looked at when snippets must be chosen: the cursor is elsewhere, a file
-        was saved, or some minutes have passed.
+        ``surroundings`` are only looked at when snippets must be chosen: the cursor is elsewhere, a file was saved, or
+        some minutes have passed.
         """
         now, held, asked = self._clock(), self._held.get(snapshot.uri), budget
         room = self._room.characters(self._densities.get(snapshot.uri, CHARACTERS_PER_TOKEN))
@@ -52,9 +56,18 @@ class Contexts:
             held, window = None, Window.around(snapshot.text, gap, budget)
         chosen_at = held.chosen_at if held else now
         if held is None or now - chosen_at > SNIPPETS_LAST_S:
-            window, chosen_at = replace(window, snippets=_snippets(snapshot, gap, budget, others)), now
+            place = Place(snapshot, gap, window.start, gap.end + len(window.suffix))
+            snippets = self.snippets(place, surroundings or Surroundings(), budget.snippets)
+            window, chosen_at = replace(window, snippets=snippets), now
         self._held[snapshot.uri] = _Held(window, asked, chosen_at)
         return window
+
+    def snippets(self, place: Place, surroundings: Surroundings, characters: int) -> str:
+        """The best of ``surroundings`` for one gap, as comments of at most so many characters."""
+        if not characters:
+            return ""
+        language_id = model_language_id(place.document.language_id, place.document.uri)
+        return render(choose(place, surroundings, self.indexes), language_id, characters)
 
     def learn(self, uri: str, sent: int, result: InfillResult) -> None:
         """Take in what an answer to ``sent`` characters tells about the model's room."""
@@ -72,10 +85,3 @@ class Contexts:
         """Drop a document that was closed."""
         self._held.pop(uri, None)
         self._densities.pop(uri, None)
-
-
-def _snippets(snapshot: DocumentSnapshot, gap: Gap, budget: Budget, others: Iterable[DocumentSnapshot]) -> str:
-    if not budget.snippets:
-        return ""
-    language_id = model_language_id(snapshot.language_id, snapshot.uri)
-    return render(choose(snapshot, gap.start, others), language_id, budget.snippets)

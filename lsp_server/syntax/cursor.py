@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,10 +15,14 @@ _FAR = 200
 
 @dataclass(frozen=True)
 class Cursor:
-    """A cursor in a document; ``before`` and ``after`` are its line's text to the left and to the right."""
+    """A cursor in a document; ``before`` and ``after`` are its line's text to the left and to the right.
+
+    Lines that begin with ``flush_left`` say nothing about their neighbours: preprocessors put them at the left edge.
+    """
 
     snapshot: DocumentSnapshot
     offset: int
+    flush_left: str = ""
 
     @cached_property
     def line(self) -> int:
@@ -64,35 +67,41 @@ class Cursor:
             return True
         return _is_word(left) and bool(self.after.strip()) and right not in _TAIL
 
+    @property
+    def touches_above(self) -> bool:
+        """Whether the line right above is not blank."""
+        return bool(self._content(self.line - 1))
+
+    @property
+    def touches_below(self) -> bool:
+        """Whether the line right below is not blank."""
+        return bool(self._content(self.line + 1))
+
+    @property
+    def is_within_word(self) -> bool:
+        """Whether the word to the left goes on to the right."""
+        return _is_word(self.before[-1:]) and _is_word(self.after[:1])
+
+    def code_above(self, comment: str) -> str | None:
+        """The nearest line above that is neither blank nor a line comment, which ``comment`` begins."""
+        near = (self._content(n) for n in range(self.line - 1, self.line - _FAR, -1))
+        return next((line for line in near if line and not (comment and line.lstrip().startswith(comment))), None)
+
     def _content(self, line: int) -> str:
         text = self.snapshot.lines.content(line) if 0 <= line < len(self.snapshot.lines) else ""
-        return text if text.strip() else ""
+        skipped = not text.strip() or (self.flush_left and text.startswith(self.flush_left))
+        return "" if skipped else text
+
+
+def level_of(line: str | None) -> str:
+    """The indentation that a line's statement has: lines of a block comment stand one space deeper."""
+    indent = indent_of(line)
+    return indent[:-1] if indent.endswith(" ") and (line or "").lstrip().startswith("*") else indent
 
 
 def indent_of(line: str | None) -> str:
     """The white space that a line begins with."""
     return line[: len(line) - len(line.lstrip())] if line else ""
-
-
-def expected_indent(cursor: Cursor, opens_block: bool) -> str:
-    """The indentation that text on the cursor's blank line should have.
-
-    What the user has typed decides; on an empty line the neighbours do.
-    """
-    unit, above = cursor.snapshot.indent_unit, indent_of(cursor.above)
-    if opens_block:
-        return cursor.before if cursor.before != above and cursor.before.startswith(above) else above + unit
-    if cursor.before:
-        return cursor.before
-    below = indent_of(cursor.below)
-    if cursor.below is not None and cursor.below.strip()[0] in CLOSERS:
-        below += unit
-    return min(above, below, key=len)
-
-
-def ends_like_an_opener(line: str | None) -> bool:
-    """Whether a line's last character promises deeper lines, whatever the language."""
-    return bool(line) and bool(re.search(r"[:{(\[]\s*$", line or ""))
 
 
 def _is_word(char: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
@@ -12,13 +13,16 @@ from typing import TYPE_CHECKING
 
 from lsp_server.positions import utf8
 from lsp_server.snapshot import DocumentSnapshot
-from lsp_server.syntax.languages import Language, grammar, language_of
+from lsp_server.syntax.languages import YAML, Language, grammar, language_of
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
 
 PARSE_LIMIT_S = 0.25
 """A 10,000-line file takes 0.04 s on one core; whatever takes longer than this is not worth a wait."""
+
+INJECTED_LIMIT_S = 0.05
+"""The same for a piece of another language, which is parsed anew at every key."""
 
 RETRY_S = 30.0
 """For so long a document that took too long is read by plain rules, and not tried again at every key."""
@@ -30,7 +34,21 @@ SMALL = 16_000
 LOCAL = 64_000
 """Bytes of the largest neighbourhood that is parsed instead of a larger document."""
 
+MAX_YAML_DEPTH = 120
+"""Columns, and block indicators on a line. tree-sitter-yaml 0.7.2 overruns its scanner's state, and the process ends
+with a segmentation fault, from 254 nested blocks on; each takes a column or an indicator."""
+
+_DEEP_YAML = re.compile(rb"^[ \t]{%d}" % MAX_YAML_DEPTH, re.MULTILINE)
+_LONG_LINE = re.compile(rb"[^\n]{%d,}" % (2 * MAX_YAML_DEPTH))
 _CHUNK = 1 << 16
+"""Bytes handed to the parser at once."""
+
+_PIECE = 1 << 10
+"""Bytes handed to :attr:`tree_sitter.Node.text` at once, which copies all of them for every node."""
+
+_buffers: list[bytearray] = []
+"""Those that no parse is using. py-tree-sitter 0.26.1 keeps for ever whatever a read callback returned to a parse: it
+gets the same few objects again and again."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +82,16 @@ def parse(
     """Parse ``source``, reusing ``previous`` where the text is the same; None when ``limit_s`` runs out."""
     from tree_sitter import Parser
 
+    if language == YAML and _nests_too_deep(source):
+        return None
     deadline = time.monotonic() + limit_s
+    buffer, is_parsing, view = _buffers.pop() if _buffers else bytearray(), True, memoryview(source)
 
-    def read(offset: int, _: object) -> bytes:
-        return source[offset : offset + _CHUNK]
+    def read(offset: int, _: object) -> bytes | bytearray:
+        if not is_parsing:  # Node.text, which reads nothing but bytes, and keeps nothing
+            return source[offset : offset + _PIECE]
+        buffer[:] = view[offset : offset + _CHUNK]
+        return buffer
 
     def expired(_: int, __: bool) -> bool:
         return time.monotonic() > deadline
@@ -80,6 +104,10 @@ def parse(
             tree = parser.parse(read, _moved(previous, source), progress_callback=expired)
     except ValueError:  # tree-sitter's word for "cancelled"
         return None
+    finally:
+        is_parsing = False
+        buffer.clear()
+        _buffers.append(buffer)
     return SyntaxTree(language, source, tree)
 
 
@@ -94,6 +122,9 @@ class SyntaxTrees:
         self._capacity = capacity
         self._limit_s = limit_s
         self._whole: OrderedDict[str, SyntaxTree] = OrderedDict()
+        self._near: dict[str, SyntaxTree] = {}
+        """The last neighbourhood parsed of some of these documents."""
+
         self._retry_at: dict[str, float] = {}
 
     def around(self, snapshot: DocumentSnapshot, offset: int) -> SyntaxTree | None:
@@ -103,28 +134,57 @@ class SyntaxTrees:
             return None
         source, byte = utf8(snapshot.text), snapshot.lines.byte_offset(offset)
         known = self._whole.get(snapshot.uri)
-        if known is not None and known.language == language and (near := _parse_near(known, source, byte)):
+        if known is not None and known.language == language and (near := self._parse_near(snapshot.uri, source, byte)):
             return near
-        if time.monotonic() < self._retry_at.get(snapshot.uri, 0.0):
+        whole = self._parse_whole(snapshot.uri, language, source)
+        return whole and (self._parse_near(snapshot.uri, source, byte) or whole)
+
+    def _parse_near(self, uri: str, source: bytes, byte: int) -> SyntaxTree | None:
+        """The neighbourhood of ``byte`` in an edited source; None where that saves nothing."""
+        whole, last = self._whole[uri], self._near.pop(uri, None)
+        span = _neighbourhood(whole, source, byte)
+        if span is None:
+            return None
+        # Typing goes on where it began; elsewhere nothing of the last neighbourhood is worth keeping.
+        previous = last if last and last.start == span[0] else None
+        near = parse(whole.language, source[slice(*span)], previous, self._limit_s)
+        if near is None:
+            return None
+        self._near[uri] = replace(near, start=span[0])
+        return self._near[uri]
+
+    def _parse_whole(self, uri: str, language: Language, source: bytes) -> SyntaxTree | None:
+        known = self._whole.get(uri)
+        if known is not None and known.language == language and known.source == source:
+            return known
+        if time.monotonic() < self._retry_at.get(uri, 0.0):
             return None
         whole = parse(language, source, known, self._limit_s)
-        self._whole.pop(snapshot.uri, None)
+        self._whole.pop(uri, None)
+        self._near.pop(uri, None)
         if whole is None:
-            self._retry_at[snapshot.uri] = time.monotonic() + RETRY_S
+            self._retry_at[uri] = time.monotonic() + RETRY_S
             return None
-        self._whole[snapshot.uri] = whole
+        self._whole[uri] = whole
         while len(self._whole) > self._capacity:
-            self._whole.popitem(last=False)
-        return _parse_near(whole, source, byte) or whole
+            self._near.pop(self._whole.popitem(last=False)[0], None)
+        return whole
+
+    def whole(self, snapshot: DocumentSnapshot) -> SyntaxTree | None:
+        """The tree of the whole document; None where :meth:`around` gives none."""
+        if (language := language_of(snapshot.language_id, snapshot.uri)) is None:
+            return None
+        return self._parse_whole(snapshot.uri, language, utf8(snapshot.text))
 
     def forget(self, uri: str) -> None:
         """Drop a closed document's tree."""
         self._whole.pop(uri, None)
+        self._near.pop(uri, None)
         self._retry_at.pop(uri, None)
 
 
-def _parse_near(whole: SyntaxTree, source: bytes, byte: int) -> SyntaxTree | None:
-    """The neighbourhood of ``byte`` in ``source``, which was edited since ``whole``; None where that saves nothing."""
+def _neighbourhood(whole: SyntaxTree, source: bytes, byte: int) -> tuple[int, int] | None:
+    """What to parse of ``source``, which was edited since ``whole``, around ``byte``; None where that saves nothing."""
     if len(source) <= SMALL:
         return None
     start, old_end, new_end = _difference(whole.source, source)
@@ -134,10 +194,14 @@ def _parse_near(whole: SyntaxTree, source: bytes, byte: int) -> SyntaxTree | Non
     behind = bisect_left(whole.cuts, max(old_end, place), key=lambda cut: cut[0])
     first = whole.cuts[before - 1][0] if before else 0
     last = whole.cuts[behind][1] + grown if behind < len(whole.cuts) else len(source)
-    if last - first > LOCAL:
-        return None
-    near = parse(whole.language, source[first:last])
-    return near and replace(near, start=first)
+    return (first, last) if last - first <= LOCAL else None
+
+
+def _nests_too_deep(source: bytes) -> bool:
+    if _DEEP_YAML.search(source):
+        return True
+    marks = (b"- ", b"? ", b": ", b"-\t", b"?\t", b":\t")
+    return any(sum(map(line[0].count, marks)) >= MAX_YAML_DEPTH for line in _LONG_LINE.finditer(source))
 
 
 def _moved(previous: SyntaxTree, source: bytes) -> Tree:

@@ -16,6 +16,12 @@ def source(module: str) -> str:
     return (_STDLIB / f"{module}.py").read_text(encoding="utf-8")
 
 
+def standard_modules(count: int, characters: int) -> list[str]:
+    """The source texts of so many of its modules: those that are nearest to a length."""
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in sorted(_STDLIB.glob("*.py"))]
+    return sorted(texts, key=lambda text: abs(len(text) - characters))[:count]
+
+
 def long_file(lines: int = LINES) -> tuple[str, int]:
     """The text, and the offset of a blank line between two definitions in its middle."""
     paths = [*(_STDLIB / f"{name}.py" for name in (*_MODULES, *_MORE)), *sorted(_STDLIB.glob("*.py"))]

@@ -2,7 +2,8 @@
 
 The plain dense model and the lean one, taking turns in one process, with a prompt of 512 random tokens; the least of
 many runs in milliseconds, since other programs only ever make a run longer. A step is the decoder forward over a whole
-canvas and the soft embeddings of its logits; what the sampler does between the two is not in it.
+canvas and the soft embeddings of its logits; what the sampler does between the two is not in it. Beside it what it
+costs to judge eight texts of so many tokens each, and three of the suffix, in one causal forward behind the prompt.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from inference.models.lean_denoiser import LeanDenoiser
 from lsp_server.bench.progress import Advance, progress
 
 CANVASES, PROMPT_TOKENS, ROUNDS = (16, 32, 64), 512, 60
+TEXTS, TEXT_TOKENS, HEAD_TOKENS = 8, (6, 12, 40), 3
 WARM_UP, THREADS = 3, 2
 Step = Callable[[], object]
 
@@ -55,6 +57,15 @@ def lean_step(denoiser: LeanDenoiser, prompt_ids: torch.Tensor, canvas: torch.Te
     return lambda: denoiser.denoise(canvas, prompt, denoiser.soft_embeddings(before.softmax(-1)).view(rows, length, -1))
 
 
+def judgement(denoiser: LeanDenoiser, prompt_ids: torch.Tensor, tokens: int) -> Step:
+    """Scoring eight texts of so many tokens behind a prompt."""
+    prompt, last = denoiser.encode(prompt_ids), prompt_ids.shape[1] - 1
+    generator = torch.Generator().manual_seed(tokens)
+    texts = torch.randint(denoiser.vocab_size, (TEXTS, tokens + HEAD_TOKENS), generator=generator).tolist()
+    rows = [[int(prompt_ids[0, last]), *text] for text in texts]
+    return lambda: denoiser.score(rows, prompt, last)
+
+
 @torch.inference_mode()
 def main() -> int:
     """Print the table."""
@@ -83,6 +94,17 @@ def main() -> int:
             ratio = found["plain bf16"] / found["lean bf16"]
             table.add_row(str(length), *(f"{ms:.2f}" for ms in found.values()), f"{ratio:.2f}")
     Console().print(table)
+    judged = Table("tokens each", title=f"judging {TEXTS} texts, prompt {PROMPT_TOKENS}, ms")
+    judged.add_column("bf16", justify="right")
+    judged.add_column("in steps of a canvas of 32", justify="right")
+    canvas = torch.randint(vocabulary, (1, 32), generator=generator)
+    with progress("measuring", len(TEXT_TOKENS) * (WARM_UP + ROUNDS)) as advance:
+        for tokens in TEXT_TOKENS:
+            denoiser = lean["bf16"]
+            one = lean_step(denoiser, prompt_ids, canvas)
+            found = least({"score": judgement(denoiser, prompt_ids, tokens), "step": one}, advance)
+            judged.add_row(str(tokens), f"{found['score']:.2f}", f"{found['score'] / found['step']:.2f}")
+    Console().print(judged)
     return 0
 
 

@@ -74,6 +74,14 @@ def test_a_dos_file_gets_no_stray_carriage_return(start: Start) -> None:
     assert neovim.lua("return vim.bo.fileformat") == "dos"
 
 
+def test_a_save_does_not_wait_for_the_model(start: Start, tmp_path: Path) -> None:
+    neovim = start("a.py", "", scripted(fills=["1"], hold=True))
+    neovim.type("ix = ")
+    neovim.type("<Esc>:w<CR>")
+    neovim.until(lambda: (tmp_path / "a.py").read_text() == "x = \n")
+    assert not neovim.ghost
+
+
 def test_markdown(start: Start) -> None:
     neovim = start("a.md", "- one\n- \n", scripted(fills=["two"]))
     neovim.type("jA")

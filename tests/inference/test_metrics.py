@@ -5,6 +5,8 @@ import asyncio
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from inference.metrics import Metrics
+from inference.protocol import Choice, Fill, FinishReason, InfillResult, Timings, Usage
 from tests.support.fake_engine import Gate, Script
 from tests.support.served import served
 
@@ -33,6 +35,7 @@ async def test_what_requests_leave_behind() -> None:
         told = await read(client)
     assert told["lacuna_requests_total{filled}"] == 3
     assert told["lacuna_requests_total{bad_request}"] == 1
+    assert told["lacuna_answers_total{model}"] == 3
     assert told["lacuna_denoising_steps_total"] == 12
     assert told["lacuna_batch_size_count"] == told["lacuna_batch_size_sum"] == 12
     assert told["lacuna_prompt_tokens_total"] == 3
@@ -73,3 +76,15 @@ async def test_two_workers_of_one_process_count_apart() -> None:
 async def test_nobody_reads_them_without_the_token() -> None:
     with served() as serve:
         assert (await serve().get("/metrics", headers={"authorization": "Bearer x"})).status_code == 401
+
+
+def test_answers_are_counted_by_where_they_came_from() -> None:
+    metrics = Metrics()
+    for proposed in (True, False, True):
+        choices = tuple(Choice((Fill("x"),), 0.5, FinishReason.GAP_END, proposed=p) for p in (proposed, True))
+        usage = Usage(prompt_tokens=1, cached_tokens=0, canvas_tokens=0, denoising_steps=0)
+        timings = Timings(queue=0.0, encode=0.0, denoise=0.0, total=0.0)
+        metrics.ended(InfillResult(choices=choices, usage=usage, timings_ms=timings, model="m", engine="local"))
+    text = metrics.render().decode()
+    assert 'lacuna_answers_total{source="proposal"} 2.0' in text
+    assert 'lacuna_answers_total{source="model"} 1.0' in text

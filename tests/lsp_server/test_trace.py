@@ -12,13 +12,14 @@ def test_an_answer_is_a_line_of_numbers() -> None:
     result = ScriptedClient(Script(fills=("secret",))).result()
     trace = Trace(file)
     trace.answered(7, 12.34567, result, 1)
-    trace.answered(8, 0.5, None, 0)
+    trace.answered(8, 0.5, None, 0, "cache")
     first, second = (json.loads(line) for line in file.getvalue().splitlines())
     assert (first["version"], first["ms"], first["items"]) == (7, 12.346, 1)
+    assert first["source"] == "model"
     assert first["usage"]["prompt_tokens"] == 10
     assert first["worker_ms"]["total"] == 3
     assert "secret" not in file.getvalue()
-    assert second == {"version": 8, "ms": 0.5, "items": 0}
+    assert second == {"version": 8, "ms": 0.5, "items": 0, "source": "cache"}
 
 
 def test_without_a_file_nothing_is_written() -> None:

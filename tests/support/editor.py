@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import sys
+import logging
+import multiprocessing
+import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from lsprotocol import types
+from pygls.io_ import run_async
 from pygls.protocol import JsonRPCRequestMessage
 from pytest_lsp.client import LanguageClient, make_test_lsp_client
 
+from tests.support import scripted_server
+
+logger = logging.getLogger(__name__)
+
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 30
-EVENTS = ("lacuna/status", "lacuna/draft", *(f"fake/{name}" for name in ("infill", "cancelled", "answered", "start")))
+EVENTS = (
+    "lacuna/status",
+    "lacuna/draft",
+    *(f"fake/{name}" for name in ("infill", "edit", "cancelled", "answered", "start")),
+)
 URI = "file:///project/a.py"
+DOCUMENT_CHANGES = types.WorkspaceEditClientCapabilities(document_changes=True)
 
 
 class Editor:
@@ -34,6 +46,10 @@ class Editor:
     async def heard(self, event: str) -> Any:
         """The next notification of that name, waited for."""
         return await asyncio.wait_for(self._queues[event].get(), LIMIT_S)
+
+    def unheard(self, event: str) -> int:
+        """How many notifications of that name nobody has waited for yet."""
+        return self._queues[event].qsize()
 
     def open(self, text: str, uri: str = URI, language_id: str = "python", version: int = 1) -> None:
         item = types.TextDocumentItem(uri=uri, language_id=language_id, version=version, text=text)
@@ -82,17 +98,23 @@ async def editor(
     name: str = "test",
     command: list[str] | None = None,
     work_done_progress: bool = False,
+    workspace_edit: types.WorkspaceEditClientCapabilities | None = DOCUMENT_CHANGES,
+    code_action: types.CodeActionClientCapabilities | None = None,
     **script: Any,
 ) -> AsyncIterator[Editor]:
-    """An initialized editor; ``command`` starts another server than the scripted one."""
+    """An initialized editor; ``command`` starts another server than the scripted one, or that as a shell would."""
     client = make_test_lsp_client()
     one = Editor(client)
-    command = command or [sys.executable, "-m", "tests.support.scripted_server", json.dumps(script)]
-    await client.start_io(*command, cwd=str(ROOT))
+    server = None if command else await _fork(client, script)
+    if command:
+        await client.start_io(*command, cwd=str(ROOT))
     general = types.GeneralClientCapabilities(position_encodings=[types.PositionEncodingKind(e) for e in encodings])
     params = types.InitializeParams(
         capabilities=types.ClientCapabilities(
-            general=general, window=types.WindowClientCapabilities(work_done_progress=work_done_progress)
+            general=general,
+            window=types.WindowClientCapabilities(work_done_progress=work_done_progress),
+            workspace=types.WorkspaceClientCapabilities(workspace_edit=workspace_edit),
+            text_document=types.TextDocumentClientCapabilities(code_action=code_action),
         ),
         client_info=types.ClientInfo(name=name),
         initialization_options=options,
@@ -104,3 +126,21 @@ async def editor(
     finally:
         await asyncio.wait_for(client.shutdown_session(), LIMIT_S)
         await asyncio.wait_for(client.stop(), LIMIT_S)
+        if server:
+            await asyncio.to_thread(server.join, LIMIT_S)
+            assert server.exitcode == 0
+
+
+async def _fork(client: LanguageClient, script: dict[str, Any]) -> BaseProcess:
+    """A process of its own for the scripted server, which need not import anything."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([scripted_server.__name__])
+    ours, theirs = socket.socketpair()
+    server = processes.Process(target=scripted_server.serve, args=(script, theirs), daemon=True)
+    await asyncio.to_thread(server.start)
+    theirs.close()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    client.protocol.set_writer(writer)
+    listening = run_async(client._stop_event, reader, client.protocol, logger, client.report_server_error)
+    client._async_tasks.append(asyncio.create_task(listening))
+    return server

@@ -1,5 +1,6 @@
 """Denoisers without weights: what they say is whatever a function says, and they remember what they were shown."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,8 +15,10 @@ FakePrompt = tuple[int, ...]
 class FakeDenoiser:
     """``logits`` maps canvas ids (B, C) to logits (B, C, V). An embedding is the one-hot of its token, so D is V.
 
-    ``canvases``, ``conditionings`` and ``prompts`` (one per row) are those seen; ``encoded`` counts the tokens of each
-    call, ``joined`` the calls of :meth:`side_by_side`, ``released`` those of :meth:`release`.
+    ``scores`` maps prompt and row to log p of the row's tokens but the first; by default all are even. ``canvases``,
+    ``conditionings`` and ``prompts`` (one per row) are those seen, ``scored`` the rows of each call of :meth:`score`;
+    ``encoded`` counts the tokens of each call, ``joined`` the calls of :meth:`side_by_side`, ``released`` those of
+    :meth:`release`.
     """
 
     vocab_size: int
@@ -25,6 +28,8 @@ class FakeDenoiser:
     conditionings: list[torch.Tensor] = field(default_factory=list)
     prompts: list[list[FakePrompt]] = field(default_factory=list)
     encoded: list[int] = field(default_factory=list)
+    scores: Callable[[FakePrompt, Sequence[int]], list[float]] | None = None
+    scored: list[list[tuple[int, ...]]] = field(default_factory=list)
     joined: int = 0
     released: int = 0
 
@@ -62,6 +67,15 @@ class FakeDenoiser:
         self.prompts.append(rows)
         logits = self.answer(canvas_ids, rows, conditioning).flatten(0, 1)
         return logits if free is None else logits[free]
+
+    def score(self, rows: Sequence[Sequence[int]], prompt: FakePrompt, shared: int) -> list[list[float]]:
+        assert rows
+        assert 0 <= shared < len(prompt)
+        assert all(len(row) > 1 and row[0] == prompt[shared] for row in rows)
+        self.scored.append([tuple(row) for row in rows])
+        if self.scores is not None:
+            return [self.scores(prompt[:shared], row) for row in rows]
+        return [[-math.log(self.vocab_size)] * (len(row) - 1) for row in rows]
 
     def release(self) -> None:
         self.released += 1

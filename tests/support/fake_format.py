@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from inference.canvas import TokenCanvas
-from inference.formats.base import Prepared, Reading
+from inference.formats.base import Continuation, Prepared, Reading
+from inference.formats.calibration import Calibration
 from inference.protocol import EditRequest, FinishReason, Fixed, InfillRequest, Masked
 
 END, PAD, FIRST = 0, 1, 2
@@ -43,6 +44,7 @@ class FakeFormat:
     takes_instructions: bool = False
     confidence_floor: float = 0.25
     noise_range: tuple[int, int] = (FIRST, VOCABULARY)
+    calibration: Calibration | None = None
     expected: list[str | None] = field(default_factory=list)
 
     def prepare(self, request: InfillRequest | EditRequest, expected: str | None = None) -> Prepared:
@@ -76,6 +78,15 @@ class FakeFormat:
                 return None
             layout = replace(layout, fills=(*layout.fills, ""))
         return self._prepared(layout, 1)
+
+    def continuation(self, prepared: Prepared, text: str) -> Continuation | None:
+        layout = prepared.layout
+        assert isinstance(layout, Layout)
+        if len(layout.gaps) > 1 or len(text) > layout.gaps[0]:
+            return None
+        behind = tokens(layout.texts[1][:1])
+        last = len(prepared.prompt_ids) - 1
+        return Continuation(last, (prepared.prompt_ids[last], *tokens(text), *behind), len(behind))
 
     def pieces(self, row_ids: Sequence[int]) -> list[str]:
         return [text_of([token]) for token in row_ids]

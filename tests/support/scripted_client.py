@@ -16,6 +16,7 @@ from inference.protocol import (
     Health,
     InfillRequest,
     InfillResult,
+    Masked,
     Timings,
     Usage,
     WorkerState,
@@ -28,7 +29,10 @@ Request = InfillRequest | EditRequest
 
 @dataclass(frozen=True)
 class Script:
-    """``hold``: every request waits until released. ``error``: the code of an error answer. ``stuck``: no restart."""
+    """``hold``: every request waits until released. ``error``: the code of an error answer. ``stuck``: no restart.
+
+    ``in_turn``: the text of each gap in the order they are asked for, instead of ``fills``.
+    """
 
     fills: tuple[str, ...] = ("42",)
     confidence: float = 0.9
@@ -37,6 +41,8 @@ class Script:
     hold: bool = False
     error: str = ""
     stuck: bool = False
+    in_turn: tuple[str, ...] = ()
+    instructions: bool = False
 
 
 class ScriptedClient:
@@ -48,8 +54,15 @@ class ScriptedClient:
         self.edits: list[EditRequest] = []
         self.gate = asyncio.Semaphore(0)
         self._heard = heard
+        self._in_turn = list(script.in_turn)
         self._listeners: list[Callable[[Health], None]] = []
-        self._health = Health(state=WorkerState(script.state), model="fake", engine="script", device="cpu")
+        self._health = Health(
+            state=WorkerState(script.state),
+            model="fake",
+            engine="script",
+            device="cpu",
+            instructions=script.instructions,
+        )
 
     @property
     def health(self) -> Health:
@@ -95,12 +108,16 @@ class ScriptedClient:
         if on_draft:
             on_draft(Draft(1, 2, self.script.fills[:1]))
         self._heard("answered", request)
-        return self.result()
+        gaps = sum(isinstance(one, Masked) for one in request.segments) if isinstance(request, InfillRequest) else 1
+        return self.result(gaps)
 
-    def result(self) -> InfillResult:
+    def result(self, gaps: int = 1) -> InfillResult:
+        choices = [(text,) * gaps for text in self.script.fills]
+        if self._in_turn:
+            choices = [tuple(self._in_turn.pop(0) for _ in range(gaps))]
         return InfillResult(
             choices=tuple(
-                Choice((Fill(text),), self.script.confidence, FinishReason.GAP_END) for text in self.script.fills
+                Choice(tuple(map(Fill, texts)), self.script.confidence, FinishReason.GAP_END) for texts in choices
             ),
             usage=Usage(prompt_tokens=10, cached_tokens=0, canvas_tokens=16, denoising_steps=4),
             timings_ms=Timings(queue=0, encode=1, denoise=2, total=3),

@@ -1,6 +1,7 @@
 """Gaps between pins: what is given stands on every row as it was, and what a row says comes back as it is."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,7 @@ from inference.formats.base import Prepared, Reading
 from inference.formats.chat import ChatFormat
 from inference.formats.clamped import SUFFIX_HEAD, ClampedLayout
 from inference.formats.gap_length import ladder
-from inference.protocol import FinishReason, Fixed, InfillRequest, Masked
+from inference.protocol import FinishReason, Fixed, InfillRequest, Masked, Proposal
 from tests.support.chat_checkpoint import CONTROLS
 
 TEXT = st.lists(
@@ -300,3 +301,41 @@ def test_an_expectation_that_no_gap_can_hold_changes_nothing(chat: ChatFormat, e
     request = ask("a", "print(item)\n", 32)
     assert layout(chat.prepare(request, expected)).rows == layout(chat.prepare(request)).rows
     assert chat.prepare(request, expected).canvas.warm is None
+
+
+def proposing(request: InfillRequest, *texts: str) -> InfillRequest:
+    return replace(request, proposals=tuple(Proposal(text, 1.0) for text in texts))
+
+
+def starts(prepared: Prepared) -> list[tuple[int, list[int]]]:
+    """Length and tokens of every row that starts from a draft."""
+    warm = prepared.canvas.warm
+    if warm is None:
+        return []
+    rows = zip(layout(prepared).rows, prepared.canvas.token_ids, warm, strict=True)
+    return [(row.length, ids[kept].tolist()) for row, ids, kept in rows if kept.any()]
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_the_two_likeliest_proposals_start_a_row_each_beside_the_ladder(chat: ChatFormat, n: int) -> None:
+    request = ask("a", "print(item)\n", 32, n=n)
+    texts = ["x" * 7, "y" * 8, "z" * 9]
+    prepared = chat.prepare(proposing(request, *texts))
+    assert sorted(starts(prepared)) == [(len(text), chat.prompt.encode(text)) for text in texts[:2]]
+    plain = [row.length for row in layout(chat.prepare(request)).rows]
+    assert sorted(row.length for row in layout(prepared).rows) == sorted([*plain, *[7, 8] * n])
+
+
+def test_what_is_expected_comes_before_what_is_proposed(chat: ChatFormat) -> None:
+    request = proposing(ask("a", "print(item)\n", 32), "y" * 7, "x" * 7)
+    prepared = chat.prepare(request, expected="x" * 7)
+    assert sorted(starts(prepared)) == [(7, chat.prompt.encode("x" * 7)), (7, chat.prompt.encode("y" * 7))]
+    assert sorted(row.length for row in layout(prepared).rows) == [6, 7, 7, 8]
+
+
+def test_proposals_that_no_gap_can_hold_change_nothing(chat: ChatFormat) -> None:
+    request = ask("a", "print(item)\n", 12)
+    prepared = chat.prepare(proposing(request, "x" * 40, ""))
+    assert layout(prepared).rows == layout(chat.prepare(request)).rows
+    assert prepared.canvas.warm is None
+    assert chat.calibration is chat.continuation(prepared, "x") is None

@@ -407,3 +407,59 @@ def test_a_tokenizer_that_is_not_byte_level_is_refused(folder: Path, tmp_path: P
     (tmp_path / "tokenizer.json").write_text((folder / "tokenizer.json").read_text().replace("Ġ", "▁"))
     with pytest.raises(ValueError, match="must be a byte-level tokenizer"):
         FimFormat.load(tmp_path)
+
+
+# --- continuations --------------------------------------------------------------------------------------------------
+
+WRITTEN = st.text(st.sampled_from("forinpt (:)\n  äß你🙂="), max_size=12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(prefix=WRITTEN, text=WRITTEN, suffix=WRITTEN)
+def test_a_continuation_spells_the_end_of_the_prefix_the_text_and_the_head_of_the_suffix(
+    fim: FimFormat, prefix: str, text: str, suffix: str
+) -> None:
+    prepared = fim.prepare(ask(prefix, suffix, max_tokens=64))
+    found = fim.continuation(prepared, text)
+    assert found is not None
+    assert found.token_ids[0] == prepared.prompt_ids[found.shared]
+    tail = fim.token_bytes.text(prepared.prompt_ids[found.shared + 1 :])
+    assert prefix.endswith(tail)
+    spelt = b"".join(map(fim.token_bytes.of.__getitem__, found.token_ids[1:]))
+    assert (tail + text + suffix).encode().startswith(spelt)
+    behind = b"".join(map(fim.token_bytes.of.__getitem__, found.token_ids[len(found.token_ids) - found.head :]))
+    size = len((tail + text).encode())
+    assert len(spelt) - len(behind) >= size  # none of the text is left to the head
+    assert not found.head or len(spelt) > size
+    assert found.head == 3 or (tail + text + suffix).encode() == spelt
+
+
+def test_a_text_that_begins_inside_a_token_is_spelt_as_the_file_will_be(fim: FimFormat) -> None:
+    prepared = fim.prepare(ask("for item in it", ":\n"))
+    found = fim.continuation(prepared, "ems")
+    assert found is not None
+    whole = fim.tokenizer.encode("for item in items:\n").ids
+    assert list(found.token_ids[1:]) == whole[-(len(found.token_ids) - 1) :]
+    assert fim.token_bytes.text(found.token_ids[-found.head :]) == ":\n"
+
+
+def test_all_texts_of_a_request_share_the_same_part_of_the_prompt(fim: FimFormat) -> None:
+    prepared = fim.prepare(ask("for item in items", "\n"))
+    found = [fim.continuation(prepared, text) for text in ("", ":", " or []:")]
+    assert len({one.shared for one in found if one is not None}) == 1
+    assert None not in found
+
+
+@pytest.mark.parametrize("max_tokens", [1, 3])
+def test_a_text_longer_than_the_gap_is_none(fim: FimFormat, max_tokens: int) -> None:
+    prepared = fim.prepare(ask("for", "\n", max_tokens=max_tokens))
+    text = fim.token_bytes.text(fim.tokenizer.encode("print(item) for item").ids[: max_tokens + 1])
+    assert fim.continuation(prepared, text) is None
+    shorter = fim.token_bytes.text(fim.tokenizer.encode(text).ids[:max_tokens])
+    assert fim.continuation(prepared, shorter) is not None
+
+
+def test_no_continuation_for_several_gaps_or_beyond_a_canvas(fim: FimFormat) -> None:
+    segments = (Fixed("a"), Masked(3), Fixed("b"), Masked(3))
+    assert fim.continuation(fim.prepare(InfillRequest(segments=segments)), "x") is None
+    assert fim.continuation(fim.prepare(ask("", "", max_tokens=5000)), "x, " * 200) is None

@@ -158,3 +158,50 @@ def test_side_by_side_leaves_the_prompts_as_they_were(build: Callable[[int], Pai
     denoiser.denoise(canvas.expand(2, -1), denoiser.side_by_side(prompts), signals)
     for prompt, expected in zip(prompts, before, strict=True):
         assert torch.equal(denoiser.denoise(canvas, prompt, signals[:1]), expected)
+
+
+def plain_scores(pair: Pair, prompt_ids: list[int], row: list[int]) -> list[float]:
+    """Log p of the row's tokens behind its first, by one forward of transformers' encoder over prompt and row."""
+    every = torch.tensor([[*prompt_ids, *row]])
+    hidden = pair.reference.model.encoder.language_model(input_ids=every).last_hidden_state
+    softcap = pair.reference.config.text_config.final_logit_softcapping
+    logits = torch.tanh(pair.reference.lm_head(hidden) / softcap) * softcap
+    found = logits[:, :-1].log_softmax(-1).gather(-1, every[:, 1:, None])[0, :, 0]
+    return [float(log_p) for log_p in found[len(prompt_ids) :]]
+
+
+@EVERY
+@settings(max_examples=20, deadline=None)
+@given(
+    window=st.sampled_from(WINDOWS),
+    length=st.integers(1, 50),
+    read_again=st.integers(1, 3),
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=8),
+)
+@torch.inference_mode()
+def test_scores_are_those_of_one_causal_forward_each(
+    build: Callable[[int], Pair], window: int, length: int, read_again: int, lengths: list[int]
+) -> None:
+    pair = build(window)
+    prompt_ids = ids(1, length, length)[0].tolist()
+    shared = max(0, length - read_again)
+    rows = [[*prompt_ids[shared:], *ids(1, count, 10 + at)[0].tolist()] for at, count in enumerate(lengths)]
+    found = pair.denoiser.score(rows, pair.denoiser.encode(torch.tensor([prompt_ids])), shared)
+    assert [len(log_probs) for log_probs in found] == [len(row) - 1 for row in rows]
+    for row, log_probs in zip(rows, found, strict=True):
+        assert log_probs == pytest.approx(plain_scores(pair, prompt_ids[:shared], row), abs=TOLERANCE)
+
+
+@EVERY
+def test_scoring_leaves_the_prompt_as_it_was(build: Callable[[int], Pair]) -> None:
+    denoiser, prompt_ids, canvas = build(8).denoiser, ids(1, 20, 4), ids(1, CANVAS, 1)
+    prompt, signals = denoiser.encode(prompt_ids), conditioning(denoiser, signal(1, 2))
+    before = denoiser.denoise(canvas, prompt, signals)
+    last = int(prompt_ids[0, -1])
+    rows = [[last, *ids(1, count, count)[0].tolist()] for count in (3, 9)]
+    assert denoiser.score(rows, prompt, 19) == denoiser.score(rows, prompt, 19)
+    assert torch.equal(denoiser.denoise(canvas, prompt, signals), before)
+    longer = denoiser.encode(torch.cat((prompt_ids, ids(1, 3, 7)), dim=1), prompt, 20)
+    fresh = denoiser.encode(torch.cat((prompt_ids, ids(1, 3, 7)), dim=1))
+    found, expected = (denoiser.denoise(canvas, one, signals) for one in (longer, fresh))
+    assert torch.allclose(found, expected, atol=TOLERANCE)

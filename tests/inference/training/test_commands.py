@@ -15,6 +15,7 @@ from inference.training import call
 from inference.training.architecture import SHAPES, Shape, load_shape, save_shape, text_config
 from inference.training.home import read_home, write_home
 from inference.training.shards import write_shards
+from tests.support.ticking_clock import tick_in_training
 from tests.support.toy_training import CODE, DOCUMENTS
 
 ROOT = Path(__file__).parents[3]
@@ -29,6 +30,7 @@ def test_two_calls_train_and_what_comes_home_is_a_checkpoint(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(call, "ENDING_SECONDS", 0.0)
+    tick_in_training(monkeypatch, 0.5)
     data, out, home = tmp_path / "data", tmp_path / "out", tmp_path / "home"
     write_shards(DOCUMENTS * 2, DOCUMENTS[:2], run_folder, data, seed=0)
     line = ("train", "--data", data, "--run", tmp_path / "gpu", "--out", out, "--shape", "toy", "--device", "cpu")
@@ -132,6 +134,7 @@ def test_finetuning_helps_on_held_out_files(
 ) -> None:
     repo, out = tmp_path / "repo", tmp_path / "tuned"
     write_files(repo, 12)
+    tick_in_training(monkeypatch, 0.4)
     settings = ("--model", toy_checkpoint, "--device", "cpu", "--minutes", "0.4", "--gaps", "2")
     assert run(monkeypatch, "finetune", "--repo", repo, "--out", out, *settings) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -10,12 +10,14 @@ from inference.training.evaluate import (
     Outcome,
     confidence_floor,
     draw_cases,
+    evaluate,
     judge,
     precision_table,
     prompt,
+    render,
     summary,
 )
-from inference.training.export import DEFAULT_FOLDER
+from inference.training.export import DEFAULT_FOLDER, read_sampling
 from inference.training.tokenizer import InfillSpec, load_tokenizer
 
 SOURCE = Path(__file__).read_text()
@@ -90,3 +92,13 @@ def test_an_empty_fill_is_silence() -> None:
     precision, share = precision_table([outcome(0.9, False, text=" ")])[0][1:]
     assert math.isnan(precision)
     assert share == 0.0
+
+
+def test_the_report_sets_steps_against_quality(toy_checkpoint: Path) -> None:
+    report = evaluate(toy_checkpoint, DOCUMENTS, read_sampling(toy_checkpoint), 2, 0)
+    assert list(report["steps"]) == [1, 2, 4, 8, 16]
+    assert report["steps"][1]["steps"] == 1.0
+    assert all(row["steps"] <= most and row["gaps"] == 2 for most, row in report["steps"].items())
+    table = render(report)
+    assert "| at most so many steps | taken, mean | exact |" in table
+    assert "| 1 | 1.0 |" in table

@@ -8,7 +8,7 @@ from inference.formats import clamped
 from inference.training import dataset, repository
 from inference.training.dataset import write_dataset
 from inference.training.repository import is_secret, listed_files, read_repository
-from lsp_server.suggestions import exclusions
+from lsp_server.exclusions import secrets
 from tests.support.toy_training import CODE
 
 FILES = (".gitignore", ".lacunaignore", "a.py", "sub/b.py")
@@ -42,8 +42,11 @@ def test_a_link_that_leads_out_is_not_followed(repo: Path, tmp_path: Path) -> No
 
 
 def test_the_secret_globs_are_those_of_the_server() -> None:
-    assert repository.SECRETS == exclusions.SECRETS
+    assert repository.SECRETS == secrets.SECRETS
     assert is_secret("a/.ENV.local")
+    assert is_secret(".aws/setup.py")
+    assert is_secret("home/.AWS/sso/setup.py")
+    assert not is_secret("aws/setup.py")
     assert not is_secret("a/environment.py")
 
 

@@ -22,6 +22,7 @@ def test_plain_and_gzip_are_the_same(tmp_path: Path) -> None:
         (b"", "holds no problems"),
         (b"\n\n", "holds no problems"),
         (b'{"task_id": "a"}\n', "line 1: 'prompt' is missing"),
+        (b'{"task_id": "a", "suffix": ""}\n', "line 1: 'prompt' is missing"),
         (b'{"task_id": "a", "prompt": 1}\n', "line 1: 'prompt' is no string"),
         (b'{"task_id": "a", "prompt": "\\ud800"}\n', "line 1: 'prompt' holds a lone surrogate"),
         (b"[]\n", "line 1: must be an object"),
@@ -60,3 +61,25 @@ def test_the_sample_passes_with_its_own_solutions() -> None:
         document = problem.document(problem.canonical_solution)
         assert run_program(problem.program(document)).passed
         assert json.dumps(problem.task_id)
+
+
+def test_of_humaneval_itself_each_line_of_a_solution_is_a_gap(tmp_path: Path) -> None:
+    whole = {
+        "task_id": "HumanEval/0",
+        "prompt": "def f(x):\n",
+        "canonical_solution": "    y = x\n\n    return y\n",
+        "test": "def check(f): assert f(1) == 1",
+        "entry_point": "f",
+    }
+    path = tmp_path / "HumanEval.jsonl"
+    path.write_text(json.dumps(whole) + "\n")
+    first, second = read_problems(path)
+    assert (first.task_id, first.prompt, first.canonical_solution) == ("HumanEval/0/L0", "def f(x):\n", "    y = x")
+    assert first.suffix == "\n\n    return y\n"
+    assert (second.prompt, second.canonical_solution, second.suffix) == (
+        "def f(x):\n    y = x\n\n",
+        "    return y",
+        "\n",
+    )
+    assert first.document(first.canonical_solution) == second.document(second.canonical_solution)
+    assert len(read_problems(path, 1)) == 1

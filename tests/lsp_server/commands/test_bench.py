@@ -93,9 +93,10 @@ def test_it_loads_what_the_other_commands_load(worker: WorkerRoom, benchmark: li
 
 
 def test_typing_is_replayed_as_the_editor_asks(worker: WorkerRoom) -> None:
-    found = report("latency", "--keys", TYPING, "--speed", "8")
+    found = report("latency", "--keys", TYPING, "--speed", "2")
     assert found["keys"] == 96
-    assert found["overtaken"] + found["asked"] <= 96
+    assert found["overtaken"] + found["asked"] + found["from_cache"] + found["from_flight"] <= 96
+    assert found["requests"]["interactive"] >= found["asked"]
     assert 1 <= found["asked"] <= 96
     assert found["latency_ms"]["p50"] <= found["latency_ms"]["p95"] <= found["latency_ms"]["p99"]
     assert list(found["stages_ms"]) == ["debounce", "queue", "encode", "denoise", "elsewhere"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from lsp_server.cli import run
 from lsp_server.commands import complete
 from tests.support.fake_engine import Script
 from tests.support.worker_room import PATIENCE_S, ROOT, WorkerRoom, room_in
@@ -142,3 +143,23 @@ def test_a_pipe_ends_with_the_command_not_with_the_worker(worker: WorkerRoom, fi
     subprocess.run(["bash", "-c", command], timeout=PATIENCE_S, check=True, capture_output=True, cwd=ROOT)
     assert Path(f"{file}.out").read_text() == "width * height\n"
     assert worker.workers()
+
+
+@pytest.mark.parametrize("name", [".env", "ignored.py", "link.py"])
+def test_what_may_not_be_read_is_not_opened(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".gitignore").write_text("ignored.py\n")
+    (tmp_path / ".env").write_text("x = 1\n")
+    (tmp_path / "ignored.py").write_text("x = 1\n")
+    (tmp_path / "link.py").symlink_to(tmp_path / ".env")
+
+    def forbidden(path: Path) -> None:
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr(complete.SourceFile, "read", forbidden)
+    assert run(["complete", str(tmp_path / name), "--at", "1:1", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["choices"] == []
+    assert name in said.err

@@ -1,7 +1,9 @@
 """The server as a process: what it prints, what it logs, when it leaves."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -128,3 +130,201 @@ def test_a_trace_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> N
     assert err.startswith(b"lacuna: ")
     assert b"cannot be written" in err
     assert err.count(b"\n") == 1
+
+
+def test_a_log_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    with start(*SERVE, "--log-file", str(tmp_path / "missing/serve.log")) as server:
+        out, err = server.communicate(timeout=LIMIT_S)
+    assert (server.returncode, out) == (3, b"")
+    assert b"cannot be written" in err
+    assert err.count(b"\n") == 1
+
+
+def begin(server: subprocess.Popen[bytes]) -> None:
+    """Initialize, with everything that the server does by itself under way."""
+    send(server, "initialize", initialize(), 1)
+    assert read(server.stdout)["id"] == 1
+    send(server, "initialized", {})
+    while read(server.stdout).get("method") != "lacuna/status":
+        pass
+
+
+def test_exit_without_shutdown_is_code_one() -> None:
+    with start(*SCRIPTED) as server:
+        begin(server)
+        send(server, "exit", None)
+        assert server.wait(LIMIT_S) == 1
+        assert server.stderr
+        assert b"Traceback" not in server.stderr.read()
+
+
+def test_exit_before_initialize_is_code_one() -> None:
+    with start(*SCRIPTED) as server:
+        send(server, "exit", None)
+        assert server.wait(LIMIT_S) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_in_the_middle_of_a_request(signal_: signal.Signals) -> None:
+    with start(*SCRIPTED[:-1], json.dumps({"hold": True})) as server:
+        begin(server)
+        hold_a_request(server)
+        server.send_signal(signal_)
+        assert server.wait(LIMIT_S) == 0
+        assert server.stderr
+        assert b"Traceback" not in server.stderr.read()
+
+
+def hold_a_request(server: subprocess.Popen[bytes]) -> None:
+    document = {"uri": "file:///a.py", "languageId": "python", "version": 1, "text": "x = \n"}
+    place = {"textDocument": document, "position": {"line": 0, "character": 4}, "context": {"triggerKind": 1}}
+    send(server, "textDocument/didOpen", {"textDocument": document})
+    send(server, "textDocument/inlineCompletion", place, 2)
+    while read(server.stdout).get("method") != "fake/infill":
+        pass
+
+
+def test_the_end_of_stdin_in_the_middle_of_a_request_ends_it() -> None:
+    with start(*SCRIPTED[:-1], json.dumps({"hold": True})) as server:
+        begin(server)
+        hold_a_request(server)
+        assert server.stdin
+        server.stdin.close()
+        assert server.wait(LIMIT_S) == 0
+        assert server.stderr
+        assert b"Traceback" not in server.stderr.read()
+
+
+def test_nobody_at_the_end_of_stdout_is_no_traceback_and_the_end() -> None:
+    with start(*SCRIPTED) as server:
+        begin(server)
+        assert server.stdout
+        server.stdout.close()
+        for number in range(2, 5):
+            with contextlib.suppress(BrokenPipeError):  # it may be gone before the last
+                send(server, "lacuna/unheardOf", {}, number)
+        assert server.wait(LIMIT_S) == 1
+        assert server.stderr
+        assert b"Traceback" not in server.stderr.read()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_an_editor_that_does_not_read_blocks_nothing_and_misses_nothing() -> None:
+    with start(*SCRIPTED) as server:
+        begin(server)
+        many = range(2, 2002)
+        for number in many:
+            send(server, "workspace/executeCommand", {"command": "lacuna.status"}, number)
+        change = {"textDocument": {"uri": "file:///a.py", "version": 1}, "contentChanges": [{"text": "y = "}]}
+        for _ in range(2000):  # more than a pipe holds: they would not go in if the server waited
+            send(server, "textDocument/didChange", change)
+        answered = []
+        while len(answered) < len(many):
+            answered += [message["id"] for message in [read(server.stdout)] if "id" in message]
+        assert answered == list(many)
+
+
+def until_full(pipe: IO[bytes] | None) -> None:
+    """Wait until a pipe takes no more."""
+    import fcntl
+    import termios
+
+    assert pipe
+    held, before, deadline = 0, -1, time.monotonic() + LIMIT_S
+    while held < 50_000 or held != before:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        held, before = int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder), held
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_an_editor_that_does_not_read_cannot_keep_it_alive() -> None:
+    with start(*SCRIPTED) as server:
+        begin(server)
+        for number in range(2, 2002):
+            send(server, "workspace/executeCommand", {"command": "lacuna.status"}, number)
+        until_full(server.stdout)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(LIMIT_S) == 0
+
+
+def test_rubbish_on_stdin_does_not_end_it() -> None:
+    with start(*SCRIPTED) as server:
+        begin(server)
+        assert server.stdin
+        server.stdin.write(b"Content-Length: 9\r\n\r\nnonsense!GET / HTTP/1.1\r\n\r\nContent-Length: 2\r\n\r\n{}")
+        send(server, "shutdown", None, 7)
+        answers = []
+        while len(answers) < 3:
+            answers += [message for message in [read(server.stdout)] if "id" in message]
+        assert [answer["id"] for answer in answers] == [None, None, 7]
+        assert answers[-1]["result"] is None
+
+
+def test_text_behind_a_request_in_the_same_breath_is_not_what_it_is_about() -> None:
+    document = {"uri": "file:///a.py", "version": 1}
+    place = {"textDocument": document, "position": {"line": 0, "character": 4}, "context": {"triggerKind": 1}}
+    change = {"textDocument": document | {"version": 2}, "contentChanges": [{"text": "y = "}]}
+    with start(*SCRIPTED) as server:
+        begin(server)
+        send(server, "textDocument/didOpen", {"textDocument": document | {"languageId": "python", "text": "x = "}})
+        messages = [("textDocument/inlineCompletion", place, {"id": 2}), ("textDocument/didChange", change, {})]
+        raw = b""
+        for method, params, number in messages:
+            body = json.dumps({"jsonrpc": "2.0", "method": method, "params": params, **number}).encode()
+            raw += b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+        assert server.stdin
+        server.stdin.write(raw)
+        server.stdin.flush()
+        heard = []
+        while (message := read(server.stdout)).get("id") != 2:
+            heard += [message] if message["method"] == "fake/infill" else []
+        assert not message["result"], "what fits the older text must not be shown in the newer"
+        assert all(one["params"]["request"]["segments"][0]["text"] == "x = " for one in heard)
+        send(server, "textDocument/inlineCompletion", place, 3)
+        while (message := read(server.stdout))["method"] != "fake/infill":
+            pass
+        assert message["params"]["request"]["segments"][0]["text"] == "y = "
+
+
+def test_a_log_file_is_private_and_bounded(tmp_path: Path) -> None:
+    code = f"""
+import logging, pathlib
+from lsp_server.commands import serve
+serve.MAX_LOG_BYTES = 10_000
+serve.log_to(pathlib.Path({str(tmp_path / "serve.log")!r}), "info")
+for _ in range(1000):
+    logging.getLogger("lsp_server").info("x" * 100)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=LIMIT_S)
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == ["serve.log", "serve.log.1"]
+    assert sum(file.stat().st_size for file in files) <= 20_000
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+def test_what_an_exception_says_stays_out_of_the_log(tmp_path: Path) -> None:
+    code = f"""
+import asyncio, gc, logging, pathlib
+from lsp_server.commands import serve
+serve.log_to(pathlib.Path({str(tmp_path / "serve.log")!r}), "info")
+try:
+    raise ValueError("correct horse")
+except ValueError:
+    logging.getLogger("lsp_server.features").exception("no suggestions")
+async def fail():
+    raise ValueError("correct horse")
+async def main():
+    task = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=LIMIT_S)
+    logged = (tmp_path / "serve.log").read_text()
+    assert "no suggestions" in logged
+    assert "never retrieved" in logged
+    assert logged.count("ValueError") >= 2
+    assert "correct horse" not in logged.replace('raise ValueError("correct horse")', "")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from inference.protocol import InfillResult, Timings, Usage
 from lsp_server.context.contexts import SNIPPETS_LAST_S, Contexts
 from lsp_server.context.room import Room
+from lsp_server.context.surroundings import Surroundings
 from lsp_server.context.window import Budget, Window
 from lsp_server.snapshot import DocumentSnapshot
 from lsp_server.syntax.gaps import find_gap
@@ -24,6 +25,17 @@ def answer(prompt: int, truncated: int, model: str = "a") -> InfillResult:
     )
 
 
+class Looked:
+    """The other documents of a desk, which counts how often somebody looks."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def __iter__(self) -> Iterator[DocumentSnapshot]:
+        self._desk.looked += 1
+        yield self._desk.other
+
+
 class Desk:
     """One document being typed into, and a clock."""
 
@@ -33,17 +45,13 @@ class Desk:
         self.contexts = Contexts(lambda: self.now)
         self.cursor = text.index("\n\n", len(text) // 2) + 1
 
-    def others(self) -> Iterator[DocumentSnapshot]:
-        self.looked += 1
-        yield self.other
-
     def window(self, typed: str = "", budget: Budget = BUDGET) -> Window:
         self.text = self.text[: self.cursor] + typed + self.text[self.cursor :]
         self.cursor += len(typed)
         snapshot = DocumentSnapshot("file:///a.py", 1, "python", self.text)
         gap = find_gap(snapshot, self.cursor, None, invoked=True)
         assert gap
-        return self.contexts.window(snapshot, gap, budget, self.others())
+        return self.contexts.window(snapshot, gap, budget, Surroundings(Looked(self)))
 
 
 def test_while_typing_other_files_may_change_and_the_prompt_does_not() -> None:

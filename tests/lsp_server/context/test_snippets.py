@@ -1,53 +1,40 @@
 import pytest
 
-from lsp_server.context.snippets import choose, render
-from lsp_server.snapshot import DocumentSnapshot
+from lsp_server.context.snippets import Snippet, render
 
-
-def document(name: str, text: str, language_id: str = "python") -> DocumentSnapshot:
-    return DocumentSnapshot(f"file:///project/{name}", 1, language_id, text)
-
-
-HERE = document("here.py", "def area_of(width, height):\n    return ")
-LIKE = document("like.py", "def volume_of(width, height, depth):\n    return width * height * depth\n")
-UNLIKE = document("unlike.py", "import socket\nsocket.create_connection(address)\n")
-
-
-def test_what_is_like_the_lines_before_the_cursor_is_chosen() -> None:
-    found = choose(HERE, len(HERE.text), [UNLIKE, LIKE])
-    assert [one.name for one in found] == ["like.py"]
-    assert 0 < found[0].likeness <= 1
-
-
-def test_nothing_is_chosen_twice_nor_from_the_document_itself() -> None:
-    assert len(choose(HERE, len(HERE.text), [LIKE, document("copy.py", LIKE.text), HERE])) == 1
-    both = document("here.py", LIKE.text + HERE.text)
-    assert choose(both, len(both.text), [LIKE]) == []
+AREA = Snippet("From area.py:", "def area(width, height):\n\n    return width * height\n# done")
+VOLUME = Snippet("From volume.py:", "def volume(width, height, depth):\n    return 0")
 
 
 def test_the_best_stands_last_next_to_the_prefix() -> None:
-    other = document("other.py", "def width_of(anything):\n    return anything.width\n")
-    found = choose(HERE, len(HERE.text), [other, LIKE])
-    text = render(found, "python", 1000)
-    assert text.index("other.py") < text.index("like.py")
+    text = render([AREA, VOLUME], "python", 1000)
+    assert text.index("volume.py") < text.index("area.py")
 
 
 def test_snippets_are_comments_of_the_language_within_the_budget() -> None:
-    found = choose(HERE, len(HERE.text), [LIKE])
-    text = render(found, "python", 1000)
-    assert text.startswith("# From like.py:\n# def volume_of(")
-    assert all(line.startswith("#") for line in text.splitlines())
-    assert render(found, "typescript", 1000).startswith("// From like.py:\n// def")
-    assert len(text) == len(render(found, "python", len(text)))
-    assert render(found, "python", len(text) - 1) == ""
-    assert render(found, "markdown", 1000) == ""
+    text = render([AREA], "python", 1000)
+    assert text == "# From area.py:\n# def area(width, height):\n#\n#     return width * height\n# # done\n"
+    assert render([AREA], "python", len(text)) == text
+    assert render([AREA], "python", len(text) - 1) == text.removesuffix("# # done\n"), "the end may be left out"
+    assert render([AREA], "python", 40) == "", "too little would be left"
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "\r\n", "\ud800", "x" * 100_000])
-def test_any_text_may_be_open(text: str) -> None:
-    choose(document("here.py", text), len(text), [document("a.py", text), LIKE])
+@pytest.mark.parametrize(
+    ("language_id", "mark"),
+    [
+        ("typescript", "// "),
+        ("javascriptreact", "// "),
+        ("rust", "// "),
+        ("lua", "-- "),
+        ("sql", "-- "),
+        ("yaml", "# "),
+    ],
+)
+def test_every_language_has_its_comments(language_id: str, mark: str) -> None:
+    assert all(line.startswith(mark.strip()) for line in render([AREA], language_id, 1000).splitlines())
+    assert render([AREA], language_id, 1000).startswith(f"{mark}From area.py:\n{mark}def area")
 
 
-def test_large_files_cost_no_more_than_their_beginning() -> None:
-    far = document("far.py", "#\n" * 50_000 + LIKE.text)
-    assert choose(HERE, len(HERE.text), [far]) == []
+@pytest.mark.parametrize("language_id", ["markdown", "html", "json", "plaintext", "", "klingon"])
+def test_where_no_line_can_be_a_comment_there_are_none(language_id: str) -> None:
+    assert render([AREA], language_id, 1000) == ""

@@ -7,6 +7,7 @@ import pytest
 from lsprotocol import types
 
 from tests.support.editor import LIMIT_S, Editor, editor
+from tests.support.wire import Wire
 
 
 def load(one: Editor, *messages: str, then: str = "ready") -> None:
@@ -64,3 +65,27 @@ async def test_an_editor_that_shows_none_is_sent_none() -> None:
         states = [(await one.heard("lacuna/status")).state for _ in range(2)]
         assert states == ["loading", "ready"]
         assert not one.client.progress_reports
+
+
+async def test_an_editor_that_cancels_or_refuses_changes_nothing() -> None:
+    for accepts in (True, False):
+        wire = Wire(state="starting")
+        wire.answers["window/workDoneProgress/create"] = (lambda _: None) if accepts else refuse
+        await wire.start({"window": {"workDoneProgress": True}})
+        wire.client.become("loading", "reading weights")
+        (create,) = await wire.until(lambda wire=wire: wire.named("window/workDoneProgress/create"))
+        if accepts:
+            await wire.until(lambda wire=wire: wire.named("$/progress"))
+            wire.send("window/workDoneProgress/cancel", create)
+        wire.send("window/workDoneProgress/cancel", {"token": "nobody's"})
+        wire.client.become("loading", "reading more weights")
+        await wire.settle()
+        wire.client.become("ready")
+        await wire.settle()
+        kinds = [told["value"]["kind"] for told in wire.named("$/progress")]
+        assert kinds == (["begin", "report", "end"] if accepts else [])
+        assert wire.named("lacuna/status")[-1]["state"] == "ready"
+
+
+def refuse(_: Any) -> None:
+    raise ValueError("no progress here")

@@ -1,13 +1,15 @@
 """Gaps as data: every case in ``tests/data/gaps`` is a text with a cursor, and the gap found there."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from lsp_server.snapshot import DocumentSnapshot
-from lsp_server.syntax.gaps import Gap, find_gap
+from lsp_server.syntax.gaps import LIMITS, EndRule, Gap, GapKind, find_gap
+from lsp_server.syntax.languages import LANGUAGES, language_of
 from lsp_server.syntax.trees import SyntaxTrees
 
 CURSOR = "‸"
@@ -60,6 +62,28 @@ def test_gap(case: Case) -> None:
     check(case)
 
 
+COMMON = {"python", "javascript", "typescript", "typescriptreact", "go", "rust", "java", "c", "cpp", "csharp"}
+
+
 def test_there_are_enough_cases() -> None:
-    assert len(cases()) >= 60
-    assert len({(case.language_id, case.name) for case in cases()}) == len(cases())
+    counts = Counter(language_of(case.language_id) for case in cases())
+    for language in LANGUAGES:
+        assert counts[language] >= 6, language.name
+    for language_id in COMMON:
+        assert counts[language_of(language_id)] >= 12, language_id
+    assert counts.total() >= 400
+    assert len({(case.language_id, case.name) for case in cases()}) == counts.total()
+
+
+def test_every_kind_and_every_end_has_a_case() -> None:
+    expected = {case.expected.split(", ")[0] for case in cases()}
+    assert expected == {kind.value for kind in GapKind if kind is not GapKind.SELECTION} | {"nothing"}
+    for rule in EndRule:
+        assert any(f"ends at {rule.value}" in case.expected for case in cases()), rule
+
+
+@pytest.mark.parametrize("kind", list(GapKind))
+def test_every_kind_has_its_limits(kind: GapKind) -> None:
+    limits = LIMITS[kind]
+    assert 0 < limits.one_line <= 63
+    assert limits.lines == 0 or limits.one_line <= limits.lines <= 255

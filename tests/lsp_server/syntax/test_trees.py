@@ -1,4 +1,6 @@
 import time
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -7,8 +9,8 @@ from hypothesis import strategies as st
 from lsp_server.positions import utf8
 from lsp_server.snapshot import DocumentSnapshot
 from lsp_server.syntax.gaps import find_gap
-from lsp_server.syntax.languages import JAVASCRIPT, MARKDOWN, PYTHON, TSX, TYPESCRIPT, Language, language_of
-from lsp_server.syntax.trees import SyntaxTrees, parse
+from lsp_server.syntax.languages import JAVASCRIPT, MARKDOWN, PYTHON, Language
+from lsp_server.syntax.trees import SyntaxTree, SyntaxTrees, parse
 
 SOURCES = st.text(st.sampled_from("abé🎉 \n:()[]{}\"'#=,"), max_size=60)
 
@@ -73,6 +75,44 @@ def test_a_document_that_took_too_long_is_not_tried_at_every_key(monkeypatch: py
     assert trees.around(DocumentSnapshot("file:///a.py", 2, "python", LARGE + "x"), 0) is None
 
 
+def test_thousands_of_parses_leave_nothing_behind() -> None:
+    large = b"# " + b"x" * 150_000 + b"\n"  # read in several pieces
+
+    def parses(count: int) -> None:
+        for number in range(count):
+            tree = parse(PYTHON, b"x = %d  # " % number + b"." * 10_000, limit_s=10)
+            assert tree
+            if number % 20 == 0:
+                assert parse(PYTHON, b"x = %d\n" % number + large, tree, limit_s=10)
+                assert parse(PYTHON, b"x = %d\n" % number * 10_000, limit_s=0) is None  # cancelled half way
+
+    parses(40)
+    tracemalloc.start(1)
+    before = tracemalloc.get_traced_memory()[0]
+    parses(2000)
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 500_000  # of 50 MB that were read
+
+
+def test_a_node_has_its_text_after_other_parses() -> None:
+    source = utf8("é = 1\n" + f"long = '{'x' * 5000}'\nlast = 2\n")
+    tree = parse(PYTHON, source)
+    assert tree
+    assert parse(PYTHON, b"another = 3\n" * 1000)
+    assert [node.text for node in tree.root.children] == source.splitlines()
+
+
+def test_threads_parse_side_by_side() -> None:
+    def parses(number: int) -> bool:
+        source = b"name%d = f(%d)\n" % (number, number) * 400
+        trees = [parse(PYTHON, source, limit_s=10) for _ in range(5)]
+        return all(tree and not tree.root.has_error and tree.root.end_byte == len(source) for tree in trees)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(parses, range(4)))
+
+
 def test_errors_are_counted() -> None:
     good, bad = parse(PYTHON, b"x = 1\n"), parse(PYTHON, b"x = (\ny = ]\n")
     assert good
@@ -97,7 +137,7 @@ LARGE = "".join(f"def f{n}(x):\n    # é\n    return g(x, [{n}, {{}}])\n\n\n" fo
 @given(st.lists(st.tuples(st.floats(0, 1), st.sampled_from(["x", " = ", "(", "\n    ", '"', "é", ")\n"])), max_size=6))
 @settings(max_examples=25, deadline=None)
 def test_the_neighbourhood_tells_what_the_whole_tells(edits: list[tuple[float, str]]) -> None:
-    trees, text = SyntaxTrees(), LARGE
+    trees, text = SyntaxTrees(limit_s=10), LARGE
     trees.around(DocumentSnapshot("file:///a.py", 0, "python", text), 0)
     for version, (where, new) in enumerate(edits):
         at = text.index("return", int(where * (len(text) - 100))) + len("return ")
@@ -127,6 +167,37 @@ def test_in_a_large_document_only_the_neighbourhood_is_parsed(place: float) -> N
     assert gap.closer == "]"
 
 
+def test_who_types_on_has_the_neighbourhood_parsed_from_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    previous: list[SyntaxTree | None] = []
+
+    def watched(language: Language, source: bytes, before: SyntaxTree | None = None, *limit: float) -> object:
+        previous.append(before)
+        return parse(language, source, before, *limit)
+
+    monkeypatch.setattr("lsp_server.syntax.trees.parse", watched)
+    trees, at = SyntaxTrees(limit_s=10), LARGE.index("return", len(LARGE) // 2)
+    trees.around(DocumentSnapshot("file:///a.py", 0, "python", LARGE), at)
+    previous.clear()
+    typed = "total = h(é)\n    "
+    for version in range(1, len(typed) + 1):
+        text = LARGE[:at] + typed[:version] + LARGE[at:]
+        near = trees.around(DocumentSnapshot("file:///a.py", version, "python", text), at + version)
+    assert near
+    assert near.start
+    assert len(previous) == len(typed)
+    assert all(previous)
+    fresh = parse(PYTHON, near.source)
+    assert fresh
+    assert str(near.root) == str(fresh.root)
+    elsewhere = LARGE.index("return") + 7
+    near = trees.around(
+        DocumentSnapshot("file:///a.py", 99, "python", LARGE[:elsewhere] + LARGE[elsewhere:]), elsewhere
+    )
+    assert near
+    assert near.source == utf8(LARGE)[near.start :][: len(near.source)]
+    assert previous[-1] is None
+
+
 def test_in_a_large_markdown_document_too() -> None:
     section = "## Part {}\n\nWords, é.\n\n- item\n\n```python\nf(x, )\n```\n\n"
     text = "".join(section.format(n) for n in range(500))
@@ -140,12 +211,3 @@ def test_in_a_large_markdown_document_too() -> None:
     gap = find_gap(after, at + 1, near)
     assert gap
     assert (gap.kind.value, gap.start, gap.closer) == ("bracket", at + 1, ")")
-
-
-def test_languages_are_known_by_id_else_by_name() -> None:
-    assert language_of("python") is PYTHON
-    assert language_of("typescriptreact") is TSX
-    assert language_of("", "file:///a/b.ts") is TYPESCRIPT
-    assert language_of("plaintext", "file:///a/README.md") is MARKDOWN
-    assert language_of("rust", "file:///a/b.py") is None
-    assert language_of("", "") is None

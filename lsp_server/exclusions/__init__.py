@@ -1,0 +1,1 @@
+"""What may never be read: secrets, what ignore files name, what lies outside, and what is no file."""
