@@ -104,7 +104,8 @@ def test_it_is_small_safe_and_documented() -> None:
     for heading in (
         "Apache-2.0",
         "## How good it is",
-        "## Figures",
+        "## In the editor",
+        "## The model by itself",
         "## Intended use and limits",
         "## Training data",
         "## Recipe",
